@@ -16,6 +16,7 @@ mod keras;
 mod memory;
 mod negative;
 mod op_libraries;
+mod optimize;
 mod pack;
 mod python;
 mod recorded;

@@ -91,11 +91,16 @@ impl Recorded {
 
     /// Runs every case in order, one session for each tag set, and returns the outputs of each.
     pub(crate) fn run(&self, model: &Path) -> Vec<Tensors> {
+        self.run_with(model, &self.options())
+    }
+
+    /// As [`Recorded::run`], with these options of loading.
+    pub(crate) fn run_with(&self, model: &Path, options: &LoadOptions) -> Vec<Tensors> {
         let mut sessions: BTreeMap<Vec<String>, LoadedModel> = BTreeMap::new();
         let run = |case: &Case| {
             let tags = self.tags_of(case);
             let session = sessions.entry(tags.clone()).or_insert_with(|| {
-                LoadedModel::load(model, self.options().tags(tags))
+                LoadedModel::load(model, options.clone().tags(tags))
                     .unwrap_or_else(|error| panic!("{}: {error}", self.name))
             });
             let inputs = self.inputs(case);
@@ -110,8 +115,13 @@ impl Recorded {
 
     /// Runs every case of `model` and compares the answers; returns the largest difference.
     pub(crate) fn check(&self, model: &Path) -> f64 {
+        self.check_with(model, &self.options())
+    }
+
+    /// As [`Recorded::check`], with these options of loading.
+    pub(crate) fn check_with(&self, model: &Path, options: &LoadOptions) -> f64 {
         let mut largest = 0.0_f64;
-        for (case, fresh) in self.meta.cases.iter().zip(self.run(model)) {
+        for (case, fresh) in self.meta.cases.iter().zip(self.run_with(model, options)) {
             let about = format!("{}, `{}`", self.name, case.signature);
             largest = largest.max(largest_difference(&about, &fresh, &self.outputs(case), self.meta.tolerance));
         }

@@ -88,6 +88,12 @@ pub(crate) fn warn(text: &str) {
     eprintln!("{WARNING}warning:{WARNING:#} {}", printable(text));
 }
 
+/// Prints what was done where the user may have expected something else.
+#[cfg(feature = "runtime")]
+pub(crate) fn note(text: &str) {
+    eprintln!("note: {}", printable(text));
+}
+
 /// The error and its causes in one line, each once: many errors end with their cause.
 fn message(error: &anyhow::Error) -> String {
     let mut message = error.to_string();

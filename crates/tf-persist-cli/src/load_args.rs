@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use tf_persist_core::runtime::{Runtime, Search};
 use tf_persist_core::scan::Trust;
-use tf_persist_core::{LoadOptions, LoadSavedModel, LoadedModel, SavedModel};
+use tf_persist_core::tensor::Tolerance;
+use tf_persist_core::{LoadOptions, LoadSavedModel, LoadedModel, Optimize, SavedModel};
 
-use crate::common_args::{LibraryArgs, env_var, tags};
+use crate::common_args::{LibraryArgs, env_var, tags, tolerance};
 use crate::error::{self, UsageError};
 
 /// More threads than this are a mistake.
@@ -43,6 +44,60 @@ pub(crate) struct LoadArgs {
     pub(crate) library: LibraryArgs,
 }
 
+/// Whether a model is changed in memory to be faster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OptimizeMode {
+    /// What is the fastest in a trial of two seconds, and answers as the model as it is.
+    Auto,
+    /// Variables become constants, without a trial.
+    On,
+    /// The model as it is.
+    Off,
+}
+
+/// The fast path.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Loading")]
+pub(crate) struct OptimizeArgs {
+    /// Change the model in memory to be faster: constants for variables, kept if a trial of two seconds shows the same
+    /// answers in less time (auto) or without a trial (on); also TF_PERSIST_OPTIMIZE [default: off]
+    #[arg(long, value_name = "WHEN", value_enum, hide_possible_values = true)]
+    pub(crate) optimize: Option<OptimizeMode>,
+    /// How far the answers may then be from those of the model as it is [default: 1e-5 of a number and 1e-6]
+    #[arg(long, value_name = "T", value_parser = tolerance)]
+    pub(crate) optimize_tolerance: Option<f64>,
+}
+
+impl OptimizeArgs {
+    /// Adds what was asked for to the options; by default the model stays as it is.
+    pub(crate) fn apply(&self, options: LoadOptions) -> anyhow::Result<LoadOptions> {
+        const VARIABLE: &str = "TF_PERSIST_OPTIMIZE";
+        let by_environment = || -> anyhow::Result<Option<OptimizeMode>> {
+            let Some(value) = env_var(VARIABLE) else { return Ok(None) };
+            let mode = value.to_str().and_then(|text| OptimizeMode::from_str(text, true).ok());
+            let refusal = || UsageError(format!("{VARIABLE} is `{}`, and not `auto`, `on` or `off`", value.display()));
+            Ok(Some(mode.ok_or_else(refusal)?))
+        };
+        let mode = self.optimize.map_or_else(by_environment, |mode| Ok(Some(mode)))?;
+        Ok(mode.unwrap_or(OptimizeMode::Off).apply(options, self.optimize_tolerance))
+    }
+}
+
+impl OptimizeMode {
+    /// Adds it to the options, with the tolerance of its trial.
+    pub(crate) fn apply(self, options: LoadOptions, tolerance: Option<f64>) -> LoadOptions {
+        let options = options.optimize(match self {
+            Self::Auto => Optimize::Auto,
+            Self::On => Optimize::On,
+            Self::Off => Optimize::Off,
+        });
+        match tolerance {
+            Some(both) => options.optimize_tolerance(Tolerance::Within(both)),
+            None => options,
+        }
+    }
+}
+
 impl LibraryArgs {
     pub(crate) fn search(&self) -> Search {
         match &self.libtensorflow {
@@ -73,10 +128,18 @@ impl LoadArgs {
 
     /// Loads a model. Errors that do not need TensorFlow are found before it is opened.
     pub(crate) fn load(&self, saved_model: &SavedModel) -> anyhow::Result<LoadedModel> {
+        self.load_with(saved_model, self.options()?)
+    }
+
+    /// As [`LoadArgs::load`], with these options.
+    pub(crate) fn load_with(&self, saved_model: &SavedModel, options: LoadOptions) -> anyhow::Result<LoadedModel> {
         if self.op_libraries().is_empty() {
             saved_model.check_ops(saved_model.meta_graph(self.tag_list().as_deref())?)?;
         }
-        let model = saved_model.load(self.options()?)?;
+        let model = saved_model.load(options)?;
+        if let Some(optimization) = model.optimization() {
+            error::note(&format!("`{}` {optimization}", saved_model.path().display()));
+        }
         if let [first, rest @ ..] = model.ignored_attributes() {
             let more = if rest.is_empty() { String::new() } else { format!(", and {} more", rest.len()) };
             error::warn(&format!(

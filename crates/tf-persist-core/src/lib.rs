@@ -68,7 +68,8 @@ pub use error::{Code, Error, ErrorKind, OpLibraryError, OpLibraryProblem, Result
 pub use ffi::release_free_memory;
 pub use op_library::OpLibrary;
 pub use session::{
-    Executor, LoadOptions, LoadSavedModel, LoadedModel, NO_INPUTS, Outputs, RunOptions, Signature, UnpackTarget,
+    Executor, LoadOptions, LoadSavedModel, LoadedModel, NO_INPUTS, Optimization, Optimize, Outputs, RunOptions,
+    Signature, UnpackTarget,
 };
 
 // Needs no TensorFlow.

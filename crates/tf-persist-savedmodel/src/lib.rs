@@ -83,7 +83,7 @@ pub use tensor::{Element, Strings, Tensor};
 pub mod internals {
     pub use crate::container::Files;
     pub use crate::container::pack::{Entry, Pack};
-    pub use crate::export::{Staging, check_target};
+    pub use crate::export::{FrozenModel, Staging, check_target};
     pub use crate::foreign::recognize as recognize_foreign;
     pub use crate::graph::{attr, free_name};
     pub use crate::ops::{HandleKind, gives_reference, runs_python, variable_kind};
@@ -91,7 +91,7 @@ pub mod internals {
     pub use crate::saved_model::restored::{Restored, SavedTensor};
     pub use crate::saved_model::{
         Ends, MAX_GRAPH_BYTES, NamedTensor, SCHEMA_VERSION, are_checked_by_ops, check_model, decode_graph,
-        is_operation_name, left_out_initializers,
+        first_effect, is_operation_name, left_out_initializers,
     };
     pub use crate::stand_in::check as check_fetched;
     pub use crate::tensor::{Buffer, ForeignMemory, byte_len};

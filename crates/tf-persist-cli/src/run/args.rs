@@ -7,7 +7,7 @@ use tf_persist_core::RunOptions;
 
 use crate::common_args::Format;
 use crate::keras_args::KerasArgs;
-use crate::load_args::LoadArgs;
+use crate::load_args::{LoadArgs, OptimizeArgs};
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
@@ -44,6 +44,8 @@ pub(crate) struct RunArgs {
     pub(crate) repeat: Option<u32>,
     #[command(flatten)]
     pub(crate) load: LoadArgs,
+    #[command(flatten)]
+    pub(crate) optimize: OptimizeArgs,
     #[command(flatten)]
     pub(crate) keras: KerasArgs,
 }

@@ -1,5 +1,7 @@
 //! Runs a signature.
 
+use tf_persist_core::{LoadedModel, SavedModel};
+
 use super::args::RunArgs;
 use super::timings::Timings;
 use super::{examples, inputs, output, requests};
@@ -20,7 +22,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
         if let Some(name) = &args.signature {
             meta_graph.signature(name)?;
         }
-        return requests::answer(args, path, || args.load.load(&saved_model));
+        return requests::answer(args, path, || load(args, &saved_model));
     }
     // Errors in the inputs are found before TensorFlow is opened, which takes a third of a second.
     let given = inputs::Given::read(args)?;
@@ -36,7 +38,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
     }
     saved_model.check_inputs(meta_graph, definition, &inputs, wanted)?;
 
-    let model = args.load.load(&saved_model)?;
+    let model = load(args, &saved_model)?;
     let signature = model.signature(&definition.name)?;
     let options = args.run_options();
     let run = || signature.run_with(inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)), &options);
@@ -49,4 +51,8 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
         }
         None => output::print(args.format, &outputs, timings.as_ref()),
     }
+}
+
+fn load(args: &RunArgs, saved_model: &SavedModel) -> anyhow::Result<LoadedModel> {
+    args.load.load_with(saved_model, args.optimize.apply(args.load.options()?)?)
 }

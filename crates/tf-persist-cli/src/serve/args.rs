@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use clap::builder::{BoolishValueParser, OsStringValueParser, TypedValueParser};
 use clap::{Arg, Args as ClapArgs, Command, ValueEnum};
 
-use crate::common_args::{LibraryArgs, env_var};
+use crate::common_args::{LibraryArgs, env_var, tolerance};
+use crate::load_args::OptimizeMode;
 
 /// A port to listen on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -188,6 +189,14 @@ pub(crate) struct ServeArgs {
     /// faster for small models [default: -1]
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Running")]
     pub(crate) tensorflow_inter_op_parallelism: Option<i32>,
+
+    /// Change each model in memory while it loads to be faster: constants for variables, kept if a trial of two seconds
+    /// shows the same answers in less time (auto), without a trial (on), or never (off)
+    #[arg(long, value_name = "WHEN", value_enum, default_value = "auto", help_heading = "Running")]
+    pub(crate) optimize: OptimizeMode,
+    /// How far the answers may then be from those of the model as it is [default: 1e-5 of a number and 1e-6]
+    #[arg(long, value_name = "T", value_parser = tolerance, help_heading = "Running")]
+    pub(crate) optimize_tolerance: Option<f64>,
 
     /// Let gRPC clients change which models are served, with HandleReloadConfigRequest
     #[arg(long, value_name = "BOOL", default_value = "true", help_heading = "Security")]

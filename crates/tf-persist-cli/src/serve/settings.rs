@@ -215,7 +215,7 @@ fn load_options(args: &ServeArgs) -> anyhow::Result<LoadOptions> {
     for library in op_libraries(args) {
         options = options.op_library(library);
     }
-    Ok(options)
+    Ok(args.optimize.apply(options, args.optimize_tolerance))
 }
 
 fn op_libraries(args: &ServeArgs) -> Vec<PathBuf> {

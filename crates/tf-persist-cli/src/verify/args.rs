@@ -7,7 +7,7 @@ use tf_persist_core::tensor::Tolerance;
 
 use crate::common_args::{Format, tolerance};
 use crate::keras_args::KerasArgs;
-use crate::load_args::LoadArgs;
+use crate::load_args::{LoadArgs, OptimizeArgs};
 
 #[derive(Debug, Args)]
 #[command(
@@ -39,6 +39,8 @@ pub(crate) struct VerifyArgs {
     pub(crate) format: Format,
     #[command(flatten)]
     pub(crate) load: LoadArgs,
+    #[command(flatten)]
+    pub(crate) optimize: OptimizeArgs,
     #[command(flatten)]
     pub(crate) keras: KerasArgs,
 }

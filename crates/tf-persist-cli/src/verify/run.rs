@@ -45,7 +45,7 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<()> {
             continue;
         }
         // One newly loaded model for each file, one after the other: a sequence needs a model that has not run yet.
-        let model = saved_model.load(args.load.options()?)?;
+        let model = saved_model.load(args.optimize.apply(args.load.options()?)?)?;
         for record in records(&saved_model)?.into_iter().flatten() {
             replays.push(model.replay(&record?, args.tolerated())?);
         }

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use tf_persist_savedmodel::internals::{Entry, Files, Pack};
+use tf_persist_savedmodel::internals::{Entry, Files, FrozenModel, Pack};
 use tf_persist_savedmodel::saved_model::layout::GRAPH_FILE;
 use tf_persist_savedmodel::saved_model::{MetaGraph, SavedModel};
 use tf_persist_savedmodel::scratch::Scratch;
@@ -24,6 +24,9 @@ const ASSETS: &str = "assets";
 
 /// An op that maps a file into memory, which `ram://` does not support.
 const MAPS_FILES: &str = "ImmutableConst";
+
+/// The bytes of an asset that is copied to memory.
+const MAX_ASSET_BYTES: u64 = 1 << 30;
 
 /// Where the files of a pack are unpacked for TensorFlow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -40,6 +43,8 @@ pub enum UnpackTarget {
 pub(super) enum LoadFolder {
     Folder,
     Memory(Option<MemoryFolder>),
+    /// One in memory with a changed graph, and the assets that it reads.
+    Changed(MemoryFolder),
     Disk(Option<Scratch>),
 }
 
@@ -63,6 +68,35 @@ impl LoadFolder {
                 created => created,
             },
         }
+    }
+
+    /// A folder in memory with a changed graph of a model.
+    ///
+    /// # Errors
+    /// If its ops cannot read their files from there, or the assets are too large for it.
+    pub(super) fn changed(
+        model: &SavedModel,
+        meta_graph: &MetaGraph,
+        graph: &FrozenModel,
+        library: &Library,
+    ) -> Result<Self> {
+        let reads_itself = !meta_graph.custom_ops().is_empty() && !graph.assets.is_empty();
+        if reads_itself || meta_graph.ops().contains_key(MAPS_FILES) {
+            let reason = "its ops read files by themselves".to_owned();
+            return Err(ModelError::Unsupported { path: model.path().to_path_buf(), reason, hint: None }.into());
+        }
+        let folder = MemoryFolder::new(library)?;
+        let mut file = folder.create(GRAPH_FILE)?;
+        file.append(&graph.bytes)?;
+        file.close()?;
+        for asset in &graph.assets {
+            let name = format!("{ASSETS}/{asset}");
+            let Some(bytes) = model.files().read(&name, MAX_ASSET_BYTES, "what is copied to memory")? else { continue };
+            let mut file = folder.create(&name)?;
+            file.append(&bytes)?;
+            file.close()?;
+        }
+        Ok(Self::Changed(folder))
     }
 
     /// A folder on disk, if TensorFlow reports that this one does not support an operation.
@@ -102,7 +136,7 @@ impl LoadFolder {
     /// The folder as TensorFlow names it. Call it before [`LoadFolder::delete_temporary`].
     pub(super) fn folder<'a>(&'a self, model: &'a SavedModel) -> &'a Path {
         match self {
-            Self::Memory(Some(folder)) => folder.path(),
+            Self::Memory(Some(folder)) | Self::Changed(folder) => folder.path(),
             Self::Disk(Some(folder)) => folder.path(),
             _ => model.path(),
         }
@@ -110,18 +144,22 @@ impl LoadFolder {
 
     /// Whether TensorFlow finds the graph in text form there.
     pub(super) fn has_text(&self, model: &SavedModel) -> bool {
-        !matches!(self, Self::Memory(_)) && model.file().extension().is_some_and(|extension| extension == "pbtxt")
+        !matches!(self, Self::Memory(_) | Self::Changed(_))
+            && model.file().extension().is_some_and(|extension| extension == "pbtxt")
     }
 
     /// Deletes the files that only loading needs. Assets stay: ops of the graph may have kept their paths.
     pub(super) fn delete_temporary(&mut self, model: &SavedModel) {
+        if let Self::Changed(folder) = self {
+            folder.delete_file(GRAPH_FILE);
+        }
         let Files::Pack(pack) = model.files() else { return };
         let keep = pack.has_folder(ASSETS);
         let graph = model.file().file_name().unwrap_or_default().to_string_lossy();
         let rest = || needed(pack, Some(&graph)).filter(|(_, entry)| !is_in(ASSETS, entry));
         // Files that cannot be deleted now are deleted with the folder.
         match self {
-            Self::Folder => {}
+            Self::Folder | Self::Changed(_) => {}
             Self::Memory(folder) if !keep => drop(folder.take()),
             Self::Disk(folder) if !keep => drop(folder.take()),
             Self::Memory(folder) => {
@@ -139,7 +177,7 @@ impl LoadFolder {
     /// Where the files of a pack were unpacked.
     pub(super) fn unpack_target(&self) -> Option<UnpackTarget> {
         match self {
-            Self::Folder => None,
+            Self::Folder | Self::Changed(_) => None,
             Self::Memory(_) => Some(UnpackTarget::Memory),
             Self::Disk(_) => Some(UnpackTarget::Disk),
         }
@@ -148,7 +186,7 @@ impl LoadFolder {
     /// Names the model instead of the folder in an error of TensorFlow.
     pub(super) fn rename_in_error(folder: &Path, error: Error, model: &SavedModel) -> Error {
         match error {
-            Error::TensorFlow { action, code, message, hint } if model.is_packed() => {
+            Error::TensorFlow { action, code, message, hint } if folder != model.path() => {
                 let (from, to) = (folder.display().to_string(), model.path().display().to_string());
                 Error::TensorFlow {
                     action: action.replace(&from, &to),

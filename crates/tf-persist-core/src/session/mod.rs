@@ -3,7 +3,9 @@
 mod bind;
 mod explain;
 mod init;
+mod load;
 mod load_folder;
+mod optimize;
 mod options;
 mod outputs;
 mod run_options;
@@ -15,18 +17,18 @@ use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+pub use load::LoadSavedModel;
 pub use load_folder::UnpackTarget;
-pub use options::{Executor, LoadOptions};
+pub use optimize::Optimization;
+pub use options::{Executor, LoadOptions, Optimize};
 pub use outputs::Outputs;
 pub use run_options::RunOptions;
 pub use signature::{NO_INPUTS, Signature};
 
-use tf_persist_savedmodel::saved_model::{MetaGraph, OPS_VERSION, SavedModel, UnknownAttribute};
+use tf_persist_savedmodel::saved_model::{MetaGraph, SavedModel, UnknownAttribute};
 
 use crate::error::Result;
 use crate::ffi;
-use crate::op_library::OpLibrary;
-
 use crate::runtime::Runtime;
 use bind::Binding;
 use load_folder::LoadFolder;
@@ -50,97 +52,8 @@ struct Inner {
     /// The variables that were restored without the saver of the graph.
     restored: Vec<unrestored::Restored>,
     other_threads: Option<i32>,
-}
-
-/// Loading: [`LoadSavedModel::load`] of a [`SavedModel`].
-pub trait LoadSavedModel {
-    /// Loads a meta graph into a session of TensorFlow. Opens libtensorflow if necessary.
-    ///
-    /// # Errors
-    /// - [`SavedModelError::Untrusted`](crate::SavedModelError::Untrusted), before TensorFlow is opened, if the graph
-    ///   reaches outside the model in a way that [`LoadOptions::trust`] does not allow;
-    /// - [`SavedModelError::MissingVariables`](crate::SavedModelError::MissingVariables) if a variable that a signature
-    ///   reads has no value;
-    /// - [`SavedModelError::MissingOps`](crate::SavedModelError::MissingOps) if the graph uses unknown ops;
-    /// - others if there is no libtensorflow or no such meta graph, a variable file is missing or damaged, an op
-    ///   library cannot be loaded, or TensorFlow fails.
-    fn load(&self, options: LoadOptions) -> Result<LoadedModel>;
-}
-
-impl LoadSavedModel for SavedModel {
-    fn load(&self, options: LoadOptions) -> Result<LoadedModel> {
-        let meta_graph = self.meta_graph(options.tags.as_deref())?.clone();
-        self.check(&meta_graph)?;
-        options.trust.check(self, &meta_graph)?;
-        // Check without TensorFlow first: opening it takes a third of a second.
-        if options.runtime.is_none() && options.op_libraries.is_empty() && !Runtime::is_open() {
-            self.check_ops(&meta_graph)?;
-        }
-        let unrestored = self.unrestored_variables(&meta_graph)?;
-        self.refuse_missing(&unrestored)?;
-        let runtime = options.runtime.clone().map_or_else(|| Runtime::open_with(&options.search), Ok)?;
-        for name in &options.op_libraries {
-            OpLibrary::load_named(&runtime, name)?;
-        }
-        // Listing the ops of TensorFlow takes longer than loading a small model: only where the built-in list is not
-        // enough.
-        let listed = runtime.version().strip_prefix(OPS_VERSION).is_some_and(|rest| rest.starts_with('.'));
-        let loaded: Vec<OpLibrary> = OpLibrary::loaded();
-        let is_loaded = |op: &&str| loaded.iter().any(|library| library.ops().iter().any(|own| own == op));
-        let ops = (!listed || !meta_graph.custom_ops().keys().all(is_loaded)).then(|| ffi::all_ops(runtime.library()));
-        if let Some(ops) = &ops {
-            self.check_ops_with(&meta_graph, ops, runtime.version())?;
-        }
-        let ignored = self.unknown_attributes(&meta_graph, ops.as_ref());
-        let other_threads = options.other_intra_op_threads();
-        let mut load_folder = LoadFolder::create(self, &meta_graph, &options, runtime.library())?;
-        let mut session = open_session(self, &meta_graph, &options, &runtime, &load_folder);
-        if let Err(error) = &session
-            && let Some(other) = load_folder.fallback(error, self, &options)
-        {
-            load_folder = other?;
-            session = open_session(self, &meta_graph, &options, &runtime, &load_folder);
-        }
-        let session = session?;
-        load_folder.delete_temporary(self);
-        let restored = unrestored::restore(&session, self, unrestored.found)?;
-        let bindings = meta_graph.signatures().iter().map(|_| OnceLock::new()).collect();
-        let saved_model = self.clone();
-        Ok(LoadedModel(Arc::new(Inner {
-            session,
-            saved_model,
-            meta_graph,
-            bindings,
-            runtime,
-            load_folder,
-            ignored,
-            restored,
-            other_threads,
-        })))
-    }
-}
-
-/// Creates a session from a folder, and fills its tables.
-fn open_session(
-    model: &SavedModel,
-    meta_graph: &MetaGraph,
-    options: &LoadOptions,
-    runtime: &Runtime,
-    load_folder: &LoadFolder,
-) -> Result<ffi::Session> {
-    let folder = load_folder.folder(model);
-    let load = || {
-        let config = options.config()?;
-        let in_calling_thread = options.runs_in_calling_thread();
-        let setup = ffi::Setup { config: &config, in_calling_thread, text: load_folder.has_text(model) };
-        let ops = meta_graph.ops().keys();
-        let session = ffi::Session::load(runtime.library(), folder, meta_graph.tags(), ops, &setup)?;
-        init::run_orphaned_initializers(&session, model, meta_graph, folder)?;
-        Ok(session)
-    };
-    load().map_err(|error| {
-        explain::refusal(LoadFolder::rename_in_error(folder, error, model), model.path(), meta_graph, runtime)
-    })
+    /// What was done to make it faster, if that was asked for.
+    optimization: OnceLock<Optimization>,
 }
 
 impl LoadedModel {
@@ -190,6 +103,12 @@ impl LoadedModel {
         self.0.other_threads
     }
 
+    /// What was done to make the model faster; `None` without [`LoadOptions::optimize`].
+    #[must_use]
+    pub fn optimization(&self) -> Option<&Optimization> {
+        self.0.optimization.get()
+    }
+
     /// Returns a signature.
     ///
     /// # Errors
@@ -215,6 +134,12 @@ impl LoadedModel {
     pub fn default_signature(&self) -> Result<Signature> {
         let name = self.meta_graph().default_signature()?.name.clone();
         self.signature(&name)
+    }
+
+    /// Says what was done to make it faster, once.
+    fn with(self, optimization: Optimization) -> Self {
+        let _ = self.0.optimization.set(optimization);
+        self
     }
 
     pub(crate) fn session(&self) -> &ffi::Session {

@@ -8,6 +8,7 @@ use protobuf::{Message, MessageField};
 use tf_persist_proto::tensorflow::ConfigProto;
 use tf_persist_proto::tensorflow::config::config_proto::Experimental;
 use tf_persist_savedmodel::scan::Trust;
+use tf_persist_savedmodel::tensor::Tolerance;
 
 use super::load_folder::UnpackTarget;
 use crate::error::{Error, Result};
@@ -24,6 +25,22 @@ pub enum Executor {
     SingleThreaded,
 }
 
+/// Whether a model is changed in memory, while it is loaded, to be faster. The files stay as they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+#[non_exhaustive]
+pub enum Optimize {
+    /// The graph as it is: the bits of TensorFlow's default session.
+    #[default]
+    Off,
+    /// Variables that no signature writes become constants, which TensorFlow folds, fuses and packs ahead of time. The
+    /// last digits of answers may differ.
+    On,
+    /// What was the fastest in a trial of at most two seconds, among the graph as it is and the changed one, if it
+    /// answered requests as the graph as it is did within [`LoadOptions::optimize_tolerance`]. The requests are those
+    /// that are recorded in the model, else generated ones.
+    Auto,
+}
+
 /// Options of loading. The defaults are those of TensorFlow, except that soft placement is on, so that a graph that is
 /// pinned to a GPU runs without one.
 #[derive(Debug, Clone)]
@@ -34,8 +51,10 @@ pub struct LoadOptions {
     pub(super) unpack_target: Option<UnpackTarget>,
     pub(super) search: Search,
     pub(super) trust: Trust,
+    pub(super) optimize: Optimize,
+    pub(super) optimize_tolerance: Tolerance,
     intra_op_threads: i32,
-    inter_op_threads: i32,
+    pub(super) inter_op_threads: i32,
     executor: Executor,
     soft_placement: bool,
 }
@@ -49,6 +68,8 @@ impl Default for LoadOptions {
             unpack_target: None,
             search: Search::default(),
             trust: Trust::Nothing,
+            optimize: Optimize::Off,
+            optimize_tolerance: Tolerance::Both { relative: 1e-5, absolute: 1e-6 },
             intra_op_threads: 0,
             inter_op_threads: 0,
             executor: Executor::Default,
@@ -101,6 +122,22 @@ impl LoadOptions {
     #[must_use]
     pub fn trust(mut self, trust: Trust) -> Self {
         self.trust = trust;
+        self
+    }
+
+    /// Whether the model is changed in memory to be faster. Default: [`Optimize::Off`]. A model that cannot be changed,
+    /// or is not faster, is loaded as it is: [`LoadedModel::optimization`](crate::LoadedModel::optimization) tells.
+    #[must_use]
+    pub fn optimize(mut self, optimize: Optimize) -> Self {
+        self.optimize = optimize;
+        self
+    }
+
+    /// How far the answers of a changed model may be from those of the model as it is, with [`Optimize::Auto`].
+    /// Default: 1e-5 of a number and 1e-6.
+    #[must_use]
+    pub fn optimize_tolerance(mut self, tolerance: Tolerance) -> Self {
+        self.optimize_tolerance = tolerance;
         self
     }
 

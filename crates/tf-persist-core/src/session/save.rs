@@ -72,8 +72,10 @@ impl LoadedModel {
 
 impl VariableSource for LoadedModel {
     fn has_values(&self) -> bool {
-        // Variables that no saver restores are not in the session.
-        self.meta_graph().saver().is_some() || self.has_unsaved()
+        // Variables that became constants are not in the session, nor those that no saver restores. Their values are those
+        // of the model's checkpoint.
+        let are_constants = self.optimization().is_some_and(|optimization| optimization.constants);
+        !are_constants && (self.meta_graph().saver().is_some() || self.has_unsaved())
     }
 
     /// Writes the variables of the saver, and those that were restored without it.

@@ -10,7 +10,7 @@ use tf_persist_savedmodel::saved_model::SignatureDef;
 use tf_persist_savedmodel::tensor::Tensor;
 
 use super::LoadedModel;
-use super::bind::{Binding, Input, Output, Source};
+use super::bind::{Binding, Input, Output, Source, Unusable};
 use super::explain;
 use super::outputs::Outputs;
 use super::run_options::RunOptions;
@@ -144,6 +144,15 @@ impl Signature {
             let model = &self.model;
             are_checked_by_ops(model.saved_model(), model.meta_graph(), self.definition())
         })
+    }
+
+    /// The first tensor that the graph of the session lacks.
+    pub(super) fn lacking(&self) -> Option<&str> {
+        let unusable = self.binding.inputs.iter().filter_map(|input| input.feed.as_ref().err());
+        let unusable = unusable.chain(self.binding.outputs.iter().filter_map(|output| output.source.as_ref().err()));
+        unusable
+            .filter_map(|unusable| if let Unusable::Lacking(tensor) = unusable { Some(&**tensor) } else { None })
+            .next()
     }
 
     fn name(&self) -> &str {

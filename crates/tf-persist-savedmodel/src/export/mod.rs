@@ -2,6 +2,7 @@
 
 mod copy;
 mod fingerprint;
+mod frozen;
 mod options;
 mod packed;
 mod requests;
@@ -11,6 +12,8 @@ mod staging;
 mod target_name;
 mod values;
 
+#[doc(hidden)]
+pub use frozen::FrozenModel;
 pub use options::SaveOptions;
 pub use save::SaveReport;
 #[doc(hidden)]

@@ -240,12 +240,7 @@ fn write_changed(
     }
     drop(values);
     if options.rewrite.prunes() {
-        prune::check_whole(&definition, &functions).map_err(|reason| Error::CannotExport {
-            path: source.path().to_path_buf(),
-            reason,
-            hint: Some(Hint::new("export it with all its parts").unset("inference_only").unset("frozen")),
-        })?;
-        smallest::enlarge(&mut definition);
+        finish_pruned(source, &mut definition, &functions)?;
     }
     let for_users = |name: &&String| !name.starts_with("__saved_model");
     let signatures = definition.signature_def.keys().filter(for_users).cloned().collect();
@@ -273,7 +268,28 @@ fn write_changed(
     })
 }
 
+/// Checks that a pruned graph has all that it needs, and enlarges it if it is too small to be optimised.
+pub(super) fn finish_pruned(
+    source: &SavedModel,
+    definition: &mut pb::MetaGraphDef,
+    functions: &BTreeSet<String>,
+) -> Result<()> {
+    prune::check_whole(definition, functions).map_err(|reason| Error::CannotExport {
+        path: source.path().to_path_buf(),
+        reason,
+        hint: Some(Hint::new("export it with all its parts").unset("inference_only").unset("frozen")),
+    })?;
+    smallest::enlarge(definition);
+    Ok(())
+}
+
 fn write_graph(source: &SavedModel, definition: pb::MetaGraphDef, staging: &Staging) -> Result<()> {
+    let bytes = encode(source, definition)?;
+    fs::write(staging.path().join(GRAPH_FILE), bytes).map_err(Error::io("write", staging.shown(GRAPH_FILE)))
+}
+
+/// The contents of the file of a model with one meta graph.
+pub(super) fn encode(source: &SavedModel, definition: pb::MetaGraphDef) -> Result<Vec<u8>> {
     let model = pb::SavedModel {
         saved_model_schema_version: SCHEMA_VERSION,
         meta_graphs: vec![definition],
@@ -284,8 +300,7 @@ fn write_graph(source: &SavedModel, definition: pb::MetaGraphDef, staging: &Stag
         let reason = format!("the graph would have {size} bytes, and protobuf's limit is 2 GiB");
         return Err(Error::Unsupported { path: source.file().to_path_buf(), reason, hint: None });
     }
-    let bytes = model.write_to_bytes().map_err(|error| Error::flawed(source.file(), error.to_string()))?;
-    fs::write(staging.path().join(GRAPH_FILE), bytes).map_err(Error::io("write", staging.shown(GRAPH_FILE)))
+    model.write_to_bytes().map_err(|error| Error::flawed(source.file(), error.to_string()))
 }
 
 /// Checks that neither of target and model contains the other.

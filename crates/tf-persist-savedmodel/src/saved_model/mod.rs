@@ -74,6 +74,8 @@ pub use shape_checks::are_checked_by_ops;
 #[doc(hidden)]
 pub use signature::is_operation_name;
 pub use signature::{DEFAULT_SIGNATURE, DefaultValue, SignatureDef, TensorInfo, TensorKind};
+#[doc(hidden)]
+pub use state_writes::first_effect;
 pub use state_writes::first_state_write;
 pub(crate) use state_writes::{Writes, first_state_write_to};
 pub use tables::{Table, TableContents};

@@ -89,6 +89,11 @@ impl AlignedBuf {
         Ok(())
     }
 
+    /// The number of bytes.
+    pub(super) fn len(&self) -> usize {
+        self.memory.len()
+    }
+
     /// Shortens the memory to this many bytes.
     pub(super) fn truncate(&mut self, len: usize) {
         self.memory.truncate(len);

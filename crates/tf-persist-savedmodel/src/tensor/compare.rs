@@ -19,6 +19,13 @@ pub enum Tolerance {
     Rounding,
     /// The same absolute and relative tolerance. With 0 only equal numbers match: the same bits, or any two NaNs.
     Within(f64),
+    /// A tolerance of each kind.
+    Both {
+        /// As a part of the expected number.
+        relative: f64,
+        /// For numbers near zero.
+        absolute: f64,
+    },
 }
 
 impl Tolerance {
@@ -30,6 +37,7 @@ impl Tolerance {
     pub fn for_dtype(self, dtype: DType) -> (f64, f64) {
         match (self, dtype) {
             (Self::Within(both), _) => (both, both),
+            (Self::Both { relative, absolute }, _) => (relative, absolute),
             // Some units in the last of 11 and of 8 bits.
             (Self::Rounding, DType::Float16) => (5e-3, 1e-3),
             (Self::Rounding, DType::BFloat16) => (4e-2, 1e-2),

@@ -75,6 +75,7 @@ fn model_json(state: &ServerState, model: ModelStatus) -> serde_json::Value {
                 "state": found.state.name(),
                 "error": error.map(|error| json!({"code": error.code.name(), "message": error.message})),
                 "batching": batching(state, &model.name, found.version),
+                "optimization": optimization(state, &model.name, found.version),
             })
         })
         .collect();
@@ -97,6 +98,18 @@ fn batching(state: &ServerState, model: &str, version: i64) -> serde_json::Map<S
     let signature_json =
         |(name, (together, why)): (&str, (bool, String))| (name.to_owned(), json!({"together": together, "why": why}));
     servable.batching().map(signature_json).collect()
+}
+
+/// What was done to make a version faster; null for a version that is not available, and where nothing was asked for.
+fn optimization(state: &ServerState, model: &str, version: i64) -> Option<serde_json::Value> {
+    let servable = state.models().find(model, &Version::Number(version)).ok()?;
+    let done = servable.model().optimization()?;
+    Some(json!({
+        "constants": done.constants,
+        "speedup": done.speedup,
+        "requests": done.requests,
+        "reason": done.reason,
+    }))
 }
 
 fn json_text(value: &impl Serialize) -> Vec<u8> {

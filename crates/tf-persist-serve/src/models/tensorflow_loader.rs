@@ -98,6 +98,9 @@ impl TensorFlowLoader {
         for attribute in loaded.ignored_attributes() {
             tracing::warn!(%model, version, %attribute, "model saved by a newer TensorFlow; attribute ignored");
         }
+        if let Some(optimization) = loaded.optimization() {
+            tracing::info!(%model, version, "it {optimization}");
+        }
         if let Some(threads) = loaded.other_intra_op_threads() {
             tracing::warn!(%model, version, threads, "the first model of this process determined the number of threads within an op");
         }

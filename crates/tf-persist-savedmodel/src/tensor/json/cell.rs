@@ -9,6 +9,7 @@ use half::{bf16, f16};
 use jiter::{Jiter, JiterError, Peek};
 use num_complex::Complex;
 
+use super::plain;
 use crate::error::Error;
 use crate::tensor::Element;
 
@@ -55,6 +56,11 @@ pub(super) trait Cell: Element {
     /// Reads the next value, whose first byte is `peek`.
     fn read(jiter: &mut Jiter<'_>, peek: Peek) -> Result<Self, Refused>;
 
+    /// Reads a plain number at this place of a text, if there is one that surely has this value.
+    fn read_plain(_text: &[u8], _at: &mut usize) -> Option<Self> {
+        None
+    }
+
     /// Adds the value to a text.
     fn write(&self, text: &mut Vec<u8>);
 }
@@ -76,11 +82,17 @@ macro_rules! floats {
                 Ok(value)
             }
 
+            #[inline]
+            fn read_plain(text: &[u8], at: &mut usize) -> Option<Self> {
+                let value: Self = $round(plain::float(text, at)?);
+                (!$widen(value).is_infinite()).then_some(value)
+            }
+
             /// The shortest text that parses to the same number, always with `.` or `e`.
             fn write(&self, text: &mut Vec<u8>) {
                 let value = $widen(*self);
                 let _ = if value.is_finite() {
-                    write!(text, "{value:?}")
+                    text.write_all(zmij::Buffer::new().format_finite(value).as_bytes())
                 } else if value.is_nan() {
                     write!(text, "NaN")
                 } else {
@@ -109,6 +121,11 @@ macro_rules! integers {
                 let token = jiter.known_number_bytes(peek)?;
                 let value = integer(token).and_then(|value| Self::try_from(value).ok());
                 value.ok_or_else(|| not_in_range::<Self>(token))
+            }
+
+            #[inline]
+            fn read_plain(text: &[u8], at: &mut usize) -> Option<Self> {
+                plain::integer(text, at)?.try_into().ok()
             }
 
             fn write(&self, text: &mut Vec<u8>) {

@@ -5,6 +5,7 @@ use jiter::{Jiter, Peek};
 use num_complex::Complex;
 
 use super::cell::{Cell, Refusal, Refused, read_string};
+use super::plain;
 use super::shape_builder::ShapeBuilder;
 use crate::dtype::DType;
 use crate::error::{Error, Result, TensorError};
@@ -24,6 +25,9 @@ pub(super) struct Builder {
 trait Elements {
     /// Reserves memory for more elements, if the dtype has fixed-size elements.
     fn reserve(&mut self, count: usize) -> Result<()>;
+
+    /// Reads one value of plain numbers. Returns the number of bytes; `None` if it is anything else, and nothing changed.
+    fn read_plain(&mut self, text: &[u8], shape: &mut ShapeBuilder) -> Option<usize>;
 
     /// Reads one value: an element, or nested lists of elements.
     fn read(&mut self, jiter: &mut Jiter<'_>, shape: &mut ShapeBuilder) -> Result<(), Refused>;
@@ -77,6 +81,15 @@ impl Builder {
         self.elements.reserve(commas + 1)
     }
 
+    /// Reads the next value from the begin of a text, if it consists of plain numbers: then it is counted, and the number
+    /// of its bytes is returned. Otherwise nothing has changed.
+    pub(super) fn read_plain(&mut self, text: &[u8]) -> Option<usize> {
+        self.shape.restart();
+        let taken = self.elements.read_plain(text, &mut self.shape)?;
+        self.values += 1;
+        Some(taken)
+    }
+
     /// Reads the next value, which must have the shape of those before it.
     pub(super) fn read(&mut self, jiter: &mut Jiter<'_>) -> Result<(), Refused> {
         self.shape.restart();
@@ -108,6 +121,10 @@ impl<T: Cell> Elements for Numbers<T> {
         self.memory.reserve(count.saturating_mul(size_of::<T>()))
     }
 
+    fn read_plain(&mut self, text: &[u8], shape: &mut ShapeBuilder) -> Option<usize> {
+        plain::read::<T>(text, shape, &mut self.memory)
+    }
+
     fn read(&mut self, jiter: &mut Jiter<'_>, shape: &mut ShapeBuilder) -> Result<(), Refused> {
         walk(jiter, shape, |jiter, peek| {
             let value = T::read(jiter, peek)?;
@@ -131,6 +148,10 @@ impl Elements for Bytes {
     fn reserve(&mut self, _: usize) -> Result<()> {
         // A text may be all commas.
         Ok(())
+    }
+
+    fn read_plain(&mut self, _: &[u8], _: &mut ShapeBuilder) -> Option<usize> {
+        None
     }
 
     fn read(&mut self, jiter: &mut Jiter<'_>, shape: &mut ShapeBuilder) -> Result<(), Refused> {

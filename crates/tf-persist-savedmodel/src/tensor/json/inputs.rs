@@ -15,7 +15,7 @@ use crate::tensor::Tensor;
 /// The inputs of a signature, with their tensors.
 pub(super) struct Inputs<'a> {
     text: Text<'a>,
-    /// The key of the tensors in the text.
+    /// What the reader reads: the value of the key of the tensors, or the rest of it.
     body: Range<usize>,
     signature: &'a str,
     inputs: Vec<(&'a str, DType)>,
@@ -92,7 +92,7 @@ impl<'a> Inputs<'a> {
     }
 
     /// Reads an object that has each input at most once, and the same ones as the objects before it.
-    fn read_row(&mut self, row: usize, jiter: &mut Jiter<'_>) -> Result<()> {
+    fn read_row(&mut self, row: usize, jiter: &mut Jiter<'a>) -> Result<()> {
         let mut key = self.checked(jiter.known_object().map(|name| self.known(name)))?;
         while let Some(known) = key {
             let index = known.map_err(|name| self.unknown(name))?;
@@ -120,7 +120,7 @@ impl<'a> Inputs<'a> {
     }
 
     /// Reads the only input of a signature from a value that is not in an object.
-    fn read_whole(&mut self, jiter: &mut Jiter<'_>, key: &str) -> Result<()> {
+    fn read_whole(&mut self, jiter: &mut Jiter<'a>, key: &str) -> Result<()> {
         let [_] = &self.inputs[..] else {
             let reason = format!(
                 "`{key}` must name its inputs, of which signature `{}` has {}",
@@ -134,12 +134,19 @@ impl<'a> Inputs<'a> {
     }
 
     /// Reads the next value as one of an input, for a row if it is in one.
-    fn read_input(&mut self, index: usize, jiter: &mut Jiter<'_>, row: Option<usize>) -> Result<()> {
+    fn read_input(&mut self, index: usize, jiter: &mut Jiter<'a>, row: Option<usize>) -> Result<()> {
         let (name, dtype) = self.inputs[index];
         if !dtype.is_supported() {
             return Err(Error::Tensor(TensorError::UnsupportedDType { name: Some(name.to_owned()), dtype }));
         }
         let builder = &mut self.builders[index];
+        let start = self.body.start + jiter.current_index();
+        if let Some(taken) = self.text.bytes.get(start..self.body.end).and_then(|rest| builder.read_plain(rest)) {
+            // A reader cannot be moved on; one of the rest can be made.
+            self.body.start = start + taken;
+            *jiter = self.reader();
+            return Ok(());
+        }
         builder.read(jiter).map_err(|refused| {
             let source = format!("{}, input `{}`", self.text.source, self.inputs[index].0);
             let row = row.map(|row| format!("[{row}]")).unwrap_or_default();

@@ -22,6 +22,7 @@ mod cell;
 mod decode;
 mod examples;
 mod inputs;
+mod plain;
 mod read;
 mod shape_builder;
 mod write;

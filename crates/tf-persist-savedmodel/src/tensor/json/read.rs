@@ -8,6 +8,7 @@ use jiter::{Jiter, JiterError, JiterErrorType, JsonErrorType, Peek};
 use super::cell::{Refusal, Refused, describe};
 use super::decode::Builder;
 use super::inputs::Inputs;
+use super::plain;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
@@ -31,7 +32,8 @@ pub enum ExtraInputs {
     Ignore,
 }
 
-/// A request after the first pass: it is valid JSON, and the name of its signature is known.
+/// A request after the first pass: the name of its signature is known, and it is valid JSON, but for lists of plain
+/// numbers, which [`Request::tensors`] checks.
 #[derive(Debug, Clone)]
 pub struct Request<'a> {
     text: Text<'a>,
@@ -66,11 +68,28 @@ impl<'a> Request<'a> {
     pub fn parse(source: &'a str, bytes: &'a [u8]) -> Result<Self> {
         let text = Text { source, bytes };
         let mut request = Self { text, signature_name: None, inputs: None, instances: None, has_output_filter: false };
-        request.find_members(&mut text.reader(bytes)).map_err(|refused| text.refuse("", *refused, 0))?;
+        let mut start = 0;
+        request.find_members(&mut start).map_err(|refused| text.refuse("", *refused, start))?;
         Ok(request)
     }
 
-    fn find_members(&mut self, jiter: &mut Jiter<'_>) -> Result<(), Refused> {
+    /// `read_from` is where the reader began, which an error is relative to.
+    fn find_members(&mut self, read_from: &mut usize) -> Result<(), Refused> {
+        let bytes = self.text.bytes;
+        let mut reader = self.text.reader(bytes);
+        let jiter = &mut reader;
+        // Skips a value, and returns its place.
+        let mut skip = |jiter: &mut Jiter<'a>, peek| -> Result<Range<usize>, Refused> {
+            let start = *read_from + jiter.current_index();
+            match bytes.get(start..).and_then(plain::list_length) {
+                Some(length) => {
+                    *read_from = start + length;
+                    *jiter = self.text.reader(bytes.get(*read_from..).unwrap_or_default());
+                }
+                None => jiter.known_skip(peek)?,
+            }
+            Ok(start..*read_from + jiter.current_index())
+        };
         let peek = jiter.peek()?;
         if peek != Peek::Object {
             let found = describe(peek).unwrap_or("something else");
@@ -79,20 +98,13 @@ impl<'a> Request<'a> {
         let mut key = jiter.known_object()?.map(Key::from_name);
         while let Some(known) = key {
             let peek = jiter.peek()?;
-            let start = jiter.current_index();
             let twice = match known {
                 Key::SignatureName if peek != Peek::String => {
                     return Err("`signature_name` must be a string".to_owned().into());
                 }
                 Key::SignatureName => self.signature_name.replace(jiter.known_str()?.to_owned()).is_some(),
-                Key::Inputs => {
-                    jiter.known_skip(peek)?;
-                    self.inputs.replace(start..jiter.current_index()).is_some()
-                }
-                Key::Instances => {
-                    jiter.known_skip(peek)?;
-                    self.instances.replace(start..jiter.current_index()).is_some()
-                }
+                Key::Inputs => self.inputs.replace(skip(jiter, peek)?).is_some(),
+                Key::Instances => self.instances.replace(skip(jiter, peek)?).is_some(),
                 Key::OutputFilter => {
                     jiter.known_skip(peek)?;
                     self.has_output_filter = true;
@@ -176,9 +188,11 @@ impl<'a> Request<'a> {
 pub fn read_value(source: &str, bytes: &[u8], dtype: DType) -> Result<Tensor> {
     let text = Text { source, bytes };
     let mut builder = Builder::new(source, dtype)?;
-    let mut jiter = text.reader(bytes);
-    let read = builder.read(&mut jiter).and_then(|()| Ok(jiter.finish()?));
-    read.map_err(|refused| text.refuse(&builder.path(), *refused, 0))?;
+    let start = builder.read_plain(bytes).unwrap_or(0);
+    let mut jiter = text.reader(bytes.get(start..).unwrap_or_default());
+    let read = if start > 0 { Ok(()) } else { builder.read(&mut jiter) };
+    let read = read.and_then(|()| Ok(jiter.finish()?));
+    read.map_err(|refused| text.refuse(&builder.path(), *refused, start))?;
     builder.finish(false)
 }
 

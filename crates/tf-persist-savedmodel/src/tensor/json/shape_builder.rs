@@ -3,7 +3,7 @@
 use crate::shape::MAX_RANK;
 
 /// The lists that are open, and the shape as far as it is known.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct ShapeBuilder {
     /// The size of each dimension; `None` while the first list of that depth is open.
     sizes: Vec<Option<usize>>,

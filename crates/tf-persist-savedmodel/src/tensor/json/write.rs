@@ -1,6 +1,7 @@
 //! Writing responses.
 
 use std::io::{self, Write};
+use std::ops::Range;
 use std::path::Path;
 
 use half::{bf16, f16};
@@ -14,6 +15,9 @@ use crate::tensor::{Strings, Tensor};
 
 /// Text is written in pieces of about this size.
 const PIECE: usize = 64 * 1024;
+
+/// Numbers are written in groups of this size, between which the text may be flushed.
+const GROUP: usize = 1024;
 
 /// The most empty lists of a tensor without elements (`[1000000, 0]`), each of which is text.
 const MAX_EMPTY_LISTS: usize = 1 << 24;
@@ -85,11 +89,23 @@ enum Elements<'a> {
 trait Numbers {
     /// Appends one of them to a text.
     fn write(&self, index: usize, text: &mut Vec<u8>);
+
+    /// Appends those of a range, with commas between them.
+    fn write_range(&self, range: Range<usize>, text: &mut Vec<u8>);
 }
 
 impl<T: Cell> Numbers for &[T] {
     fn write(&self, index: usize, text: &mut Vec<u8>) {
         self[index].write(text);
+    }
+
+    fn write_range(&self, range: Range<usize>, text: &mut Vec<u8>) {
+        for (number, element) in self[range].iter().enumerate() {
+            if number > 0 {
+                text.extend_from_slice(b", ");
+            }
+            element.write(text);
+        }
     }
 }
 
@@ -226,6 +242,25 @@ impl<W: Write> Pieces<'_, W> {
         Ok(())
     }
 
+    /// Writes a list of numbers.
+    fn numbers(&mut self, numbers: &dyn Numbers, range: Range<usize>) -> io::Result<()> {
+        self.add(b"[");
+        let mut start = range.start;
+        while start < range.end {
+            if start > range.start {
+                self.add(b", ");
+            }
+            let end = range.end.min(start + GROUP);
+            numbers.write_range(start..end, &mut self.text);
+            start = end;
+            if self.text.len() >= PIECE {
+                self.flush()?;
+            }
+        }
+        self.add(b"]");
+        Ok(())
+    }
+
     /// Writes the part of an output from element `start` on with this shape. It recurses once for each dimension, at
     /// most [`MAX_RANK`](crate::MAX_RANK) times.
     fn value(&mut self, output: &Output<'_>, shape: &[usize], start: usize) -> io::Result<()> {
@@ -238,6 +273,9 @@ impl<W: Write> Pieces<'_, W> {
             }
             return Ok(());
         };
+        if let (Elements::Numbers(numbers), []) = (&output.elements, inner) {
+            return self.numbers(&**numbers, start..start + size);
+        }
         let stride: usize = inner.iter().product();
         self.list(*size, |pieces, index| pieces.value(output, inner, start + index * stride))
     }

@@ -48,7 +48,7 @@ fn numbers_are_short_and_give_the_same_bits() {
     let floats = [0.1_f32, 3.0, 9e6, 1e-7, 1e16, f32::MAX, f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.0, 1e-45];
     assert_eq!(
         bare(&Tensor::from_slice(&[11], &floats).unwrap()),
-        r#"{"outputs": [0.1, 3.0, 9000000.0, 1e-7, 1e16, 3.4028235e38, NaN, Infinity, -Infinity, -0.0, 1e-45]}"#
+        r#"{"outputs": [0.1, 3.0, 9000000.0, 1e-7, 1e+16, 3.4028235e+38, NaN, Infinity, -Infinity, -0.0, 1e-45]}"#
     );
     assert_eq!(bare(&Tensor::scalar(0.1_f64).unwrap()), r#"{"outputs": 0.1}"#);
     assert_eq!(bare(&Tensor::scalar(f16::from_f32(1.5)).unwrap()), r#"{"outputs": 1.5}"#);

@@ -1,0 +1,41 @@
+//! A model in memory, with its variables as constants.
+
+use super::SaveOptions;
+use super::save::{encode, finish_pruned};
+use crate::checkpoint::CheckpointReader;
+use crate::error::Result;
+use crate::rewrite::freeze;
+use crate::rewrite::prune::{self, Pruned};
+use crate::saved_model::{MetaGraph, SavedModel};
+
+/// The file of a model whose variables are constants, and the assets that it reads.
+#[derive(Debug, Clone)]
+pub struct FrozenModel {
+    /// The contents of `saved_model.pb`.
+    pub bytes: Vec<u8>,
+    /// The names of the files in `assets`.
+    pub assets: Vec<String>,
+}
+
+impl SavedModel {
+    /// What [`SavedModel::save`] with [`SaveOptions::frozen`] would write as `saved_model.pb`, for one meta graph with
+    /// all of its signatures that have outputs.
+    ///
+    /// # Errors
+    /// As [`SavedModel::save`]: a signature writes a variable, the constants exceed the limit of protobuf, and others.
+    pub fn freeze(&self, meta_graph: &MetaGraph) -> Result<FrozenModel> {
+        let signatures = meta_graph.signatures().iter().filter(|signature| !signature.outputs.is_empty());
+        let options = SaveOptions::default().frozen(true).signatures(signatures.map(|signature| &signature.name));
+        let Pruned { mut definition, kept, dropped_assets, functions, .. } =
+            prune::prune(self, meta_graph, None, &options.rewrite)?;
+        definition.object_graph_def = None.into();
+        if let Some(index) = &self.variables()?.index {
+            let reader = CheckpointReader::new(index.clone());
+            freeze::freeze(self.path(), &mut definition, kept.as_deref().unwrap_or_default(), &reader)?;
+        }
+        finish_pruned(self, &mut definition, &functions)?;
+        let assets = definition.asset_file_def.iter().map(|asset| asset.filename.clone());
+        let assets = assets.filter(|name| !dropped_assets.contains(name)).collect();
+        Ok(FrozenModel { bytes: encode(self, definition)?, assets })
+    }
+}

@@ -1,0 +1,127 @@
+//! Models that are changed in memory to be faster give the recorded answers, and every model that loads as it is loads
+//! with every way of changing it.
+
+use std::fs;
+
+use tf_persist_core::tensor::Tolerance;
+use tf_persist_core::warmup::Recorder;
+use tf_persist_core::{LoadOptions, LoadedModel, NO_INPUTS, Optimization, Optimize, SaveOptions, SavedModel, Tensor};
+use tf_persist_testing::{copy_folder, corpus, model};
+
+use crate::recorded::{Recorded, models};
+
+#[test]
+fn our_models_answer_the_same() {
+    let constants = answer_the_same(&models());
+    assert!(constants.len() >= 12, "{constants:?}");
+    // Its signatures write variables.
+    assert!(!constants.contains(&"counter".to_owned()), "{constants:?}");
+}
+
+#[test]
+fn real_models_answer_the_same() {
+    let Some(corpus) = corpus("real_models_answer_the_same") else { return };
+    let plain = Recorded::all(&corpus.join("dev")).into_iter().filter(|it| it.meta.custom_op_libs.is_empty());
+    let constants = answer_the_same(&plain.collect::<Vec<_>>());
+    assert!(constants.len() >= 15, "{constants:?}");
+}
+
+/// Runs all cases with every way of changing a model, and returns the models whose variables became constants.
+#[expect(clippy::print_stdout, reason = "shows what was done to each")]
+fn answer_the_same(all: &[Recorded]) -> Vec<String> {
+    let mut constants = Vec::new();
+    for recorded in all {
+        for optimize in [Optimize::On, Optimize::Auto] {
+            let options = recorded.options().optimize(optimize);
+            recorded.check_with(&recorded.model, &options);
+            let loaded = LoadedModel::load(&recorded.model, options.tags(&recorded.meta.tags)).unwrap();
+            let done = loaded.optimization().unwrap();
+            println!("{} {optimize:?}: it {done}", recorded.name);
+            assert_eq!(done.reason.is_none(), done.constants, "{}: {done:?}", recorded.name);
+            if optimize == Optimize::On && done.constants {
+                constants.push(recorded.name.clone());
+            }
+        }
+    }
+    constants
+}
+
+fn loaded(name: &str, options: LoadOptions) -> (LoadedModel, Optimization) {
+    let loaded = LoadedModel::load(model(name), options).unwrap();
+    let done = loaded.optimization().unwrap().clone();
+    (loaded, done)
+}
+
+#[test]
+fn small_models_are_faster_in_the_calling_thread() {
+    let (_, done) = loaded("half_plus_two", LoadOptions::default().optimize(Optimize::Auto));
+    assert!(done.calling_thread && done.speedup.unwrap() > 1.0 && done.requests >= 1, "{done:?}");
+    // The caller decided.
+    let (_, done) = loaded("half_plus_two", LoadOptions::default().optimize(Optimize::Auto).inter_op_threads(2));
+    assert!(!done.calling_thread, "{done:?}");
+    let plain = LoadedModel::load(model("half_plus_two"), LoadOptions::default()).unwrap();
+    assert_eq!(plain.optimization(), None);
+}
+
+#[test]
+fn models_with_state_are_left_as_they_are() {
+    for optimize in [Optimize::On, Optimize::Auto] {
+        let (counter, done) = loaded("counter", LoadOptions::default().optimize(optimize));
+        assert!(!done.constants && done.speedup.is_none(), "{done:?}");
+        assert!(done.reason.as_ref().unwrap().contains("signature `"), "{done:?}");
+        // The trial has not counted.
+        let fresh = LoadedModel::load(model("counter"), LoadOptions::default()).unwrap();
+        let count = |model: &LoadedModel| model.signature("value").unwrap().run(NO_INPUTS).unwrap().into_vec();
+        assert_eq!(count(&counter), count(&fresh));
+    }
+}
+
+#[test]
+fn answers_beyond_the_tolerance_are_not_used() {
+    let exact = LoadOptions::default().optimize(Optimize::Auto).optimize_tolerance(Tolerance::EXACT);
+    let work = tempfile::tempdir().unwrap();
+    // A recorded request that the model answers with rounding: constants are folded in another order.
+    let folder = work.path().join("digits");
+    copy_folder(&model("digits"), &folder);
+    let (plain, changed) = (LoadedModel::load(&folder, LoadOptions::default()), LoadedModel::load(&folder, exact));
+    let (plain, changed) = (plain.unwrap(), changed.unwrap());
+    let input = Tensor::from_slice(&[1, 8, 8, 1], &[0.5_f32; 64]).unwrap();
+    let run = |model: &LoadedModel| {
+        let signature = model.default_signature().unwrap();
+        let name = signature.inputs().next().unwrap().0.to_owned();
+        signature.run([(name.as_str(), &input)]).unwrap().into_vec()
+    };
+    assert_eq!(run(&plain), run(&changed), "equal bits: {:?}", changed.optimization());
+}
+
+#[test]
+fn recorded_requests_are_tried() {
+    let work = tempfile::tempdir().unwrap();
+    let folder = work.path().join("half_plus_two");
+    copy_folder(&model("half_plus_two"), &folder);
+    let saved_model = SavedModel::open(&folder).unwrap();
+    let plain = LoadedModel::load(&folder, LoadOptions::default()).unwrap();
+    let mut recorder = Recorder::begin(&saved_model, plain.meta_graph(), true).unwrap();
+    for value in [1.0_f32, 2.0, 3.0] {
+        let x = Tensor::from_slice(&[1], &[value]).unwrap();
+        recorder.add(&plain, "serving_default", vec![("x".to_owned(), x)]).unwrap();
+    }
+    recorder.write().unwrap();
+    let changed = LoadedModel::load(&folder, LoadOptions::default().optimize(Optimize::Auto)).unwrap();
+    assert_eq!(changed.optimization().unwrap().requests, 3);
+}
+
+#[test]
+fn a_changed_model_is_saved_as_it_was() {
+    let (changed, done) = loaded("digits", LoadOptions::default().optimize(Optimize::On));
+    assert!(done.constants, "{done:?}");
+    let work = tempfile::tempdir().unwrap();
+    changed.save(work.path().join("copy"), SaveOptions::default()).unwrap();
+    for file in ["saved_model.pb", "variables/variables.data-00000-of-00001"] {
+        assert_eq!(
+            fs::read(work.path().join("copy").join(file)).unwrap(),
+            fs::read(model("digits").join(file)).unwrap()
+        );
+    }
+    assert_eq!(changed.saved_model().path(), model("digits"));
+}
