@@ -125,3 +125,32 @@ fn a_changed_model_is_saved_as_it_was() {
     }
     assert_eq!(changed.saved_model().path(), model("digits"));
 }
+
+#[test]
+fn an_optimized_export_says_of_which_model_it_was_made() {
+    let work = tempfile::tempdir().unwrap();
+    let target = work.path().join("optimized");
+    let source = SavedModel::open(model("digits")).unwrap();
+    source.save(&target, SaveOptions::default().optimized(true)).unwrap();
+    let exported = SavedModel::open(&target).unwrap();
+    let optimized = exported.optimized().unwrap().unwrap();
+    let fingerprint = source.fingerprint().unwrap().unwrap();
+    assert_eq!(optimized.from.saved_model_checksum, Some(fingerprint.saved_model_checksum.to_string()));
+    assert_eq!(optimized.from.checkpoint_hash, Some(fingerprint.checkpoint_hash.to_string()));
+    assert_eq!((optimized.changes, optimized.from.graph_sha256.len()), (vec!["constants".to_owned()], 64));
+    assert_eq!(source.optimized().unwrap(), None);
+    let names = |model: &SavedModel| -> Vec<String> {
+        model.meta_graphs()[0].signatures().iter().map(|signature| signature.name.clone()).collect()
+    };
+    assert_eq!(names(&exported), names(&source));
+    Recorded::read(model("digits").parent().unwrap()).check(&target);
+    // Nothing is left to do when it is loaded.
+    let options = LoadOptions::default().inter_op_threads(-1).optimize(Optimize::Auto);
+    let done = LoadedModel::load(&target, options).unwrap().optimization().unwrap().clone();
+    assert_eq!((done.constants, done.reason.as_deref()), (false, Some("it has no variables")));
+    // A signature that trains cannot be kept.
+    let error = SavedModel::open(model("digits_trainable"))
+        .unwrap()
+        .save(work.path().join("trainable"), SaveOptions::default().optimized(true));
+    assert!(error.unwrap_err().to_string().contains("does something else with the variable"));
+}

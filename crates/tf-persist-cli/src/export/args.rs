@@ -43,6 +43,10 @@ pub(crate) struct ExportArgs {
     /// Turn the variables into constants, so that the graph runs faster, and remove what no kept signature reaches
     #[arg(long)]
     pub(super) frozen: bool,
+    /// Write what the fast path makes of the model when it is loaded, so that the next load is quick: the variables
+    /// become constants, and all signatures with outputs are kept
+    #[arg(long)]
+    pub(super) optimized: bool,
     /// Write equal tensors of the checkpoint as often as they are there; by default, those that are stored twice, as
     /// Keras's `model.export` stores every weight, are written once
     #[arg(long)]
@@ -83,6 +87,7 @@ impl ExportArgs {
     #[cfg(feature = "keras")]
     pub(super) fn is_rewritten(&self) -> bool {
         self.frozen
+            || self.optimized
             || self.tags.is_some()
             || self.signatures.is_some()
             || self.from_checkpoint.is_some()
@@ -91,7 +96,8 @@ impl ExportArgs {
 
     pub(super) fn options(&self) -> SaveOptions {
         let mut options = SaveOptions::default().overwrite(self.overwrite);
-        options = options.inference_only(self.inference_only).frozen(self.frozen).plain(self.plain);
+        options =
+            options.inference_only(self.inference_only).frozen(self.frozen).optimized(self.optimized).plain(self.plain);
         if let Some(list) = &self.tags {
             options = options.tags(tags(list));
         }

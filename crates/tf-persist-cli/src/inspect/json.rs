@@ -28,6 +28,7 @@ pub(super) fn write(out: &mut impl Write, report: &Report<'_>, selection: &Selec
     }
     if selection.everything() {
         root.insert("fingerprint".into(), fingerprint(report));
+        root.insert("optimized".into(), optimized(report));
     }
     serde_json::to_writer_pretty(&mut *out, &root)?;
     writeln!(out)?;
@@ -218,6 +219,14 @@ fn variables(report: &Report<'_>) -> Value {
 }
 
 /// Hashes are 64-bit numbers, which many JSON readers cannot hold, so they are strings.
+/// How the model was optimised; null if it was not.
+fn optimized(report: &Report<'_>) -> Value {
+    match &report.optimized {
+        Ok(optimized) => json!(optimized),
+        Err(error) => json!({ "error": error.to_string() }),
+    }
+}
+
 fn fingerprint(report: &Report<'_>) -> Value {
     match &report.fingerprint {
         Ok(None) => Value::Null,

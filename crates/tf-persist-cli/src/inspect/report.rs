@@ -5,7 +5,7 @@ use std::path::Path;
 
 use tf_persist_savedmodel::checkpoint::CheckpointReader;
 use tf_persist_savedmodel::saved_model::{
-    Assets, Fingerprint, FoundVariable, MissingOp, OpPackage, Training, Unrestored, Variables, is_known_op,
+    Assets, Fingerprint, FoundVariable, MissingOp, OpPackage, Optimized, Training, Unrestored, Variables, is_known_op,
     last_tensorflow_with_kernel,
 };
 use tf_persist_savedmodel::{Error, MetaGraph, SavedModel, SavedModelError, SignatureDef};
@@ -46,6 +46,7 @@ pub(super) struct Report<'a> {
     pub(super) meta_graphs: Vec<MetaGraphReport<'a>>,
     pub(super) variables: Result<&'a Variables, Error>,
     pub(super) fingerprint: Result<Option<Fingerprint>, Error>,
+    pub(super) optimized: Result<Option<Optimized>, Error>,
     /// The statistics of each variable, with `--stats`.
     pub(super) stats: Option<Vec<stats::Read>>,
     /// The statistics of each table, with `--stats`.
@@ -101,7 +102,17 @@ impl<'a> Report<'a> {
         }
         let (variables, fingerprint) = (model.variables(), model.fingerprint());
         let entries = variables.as_ref().map_or_else(|_| Vec::new(), |variables| entries(variables));
-        Ok(Self { model, meta_graphs: reports, variables, fingerprint, stats: None, table_stats: None, entries })
+        let optimized = model.optimized();
+        Ok(Self {
+            model,
+            meta_graphs: reports,
+            variables,
+            fingerprint,
+            optimized,
+            stats: None,
+            table_stats: None,
+            entries,
+        })
     }
 }
 

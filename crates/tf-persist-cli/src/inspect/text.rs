@@ -44,6 +44,7 @@ fn write_parts(out: &mut impl Write, report: &Report<'_>, selection: &Selection<
     }
     if selection.everything() {
         write_fingerprint(out, report)?;
+        write_optimized(out, report)?;
     }
     Ok(())
 }
@@ -266,4 +267,20 @@ fn write_fingerprint(out: &mut impl Write, report: &Report<'_>) -> anyhow::Resul
         }
     }
     Ok(())
+}
+
+/// How the model was optimised, and of which model it was made.
+fn write_optimized(out: &mut impl Write, report: &Report<'_>) -> std::io::Result<()> {
+    match &report.optimized {
+        Ok(None) => Ok(()),
+        Err(error) => writeln!(out, "\n{WARNING}optimised{WARNING:#}  {}", printable(&error.to_string())),
+        Ok(Some(optimized)) => {
+            let from = match &optimized.from.saved_model_checksum {
+                Some(checksum) => format!("the model with the fingerprint {checksum}"),
+                None => format!("the model whose graph has the SHA-256 {}", optimized.from.graph_sha256),
+            };
+            let what = format!("{}; from {from}, by {}", optimized.changes.join(", "), optimized.by);
+            writeln!(out, "\n{TITLE}optimised{TITLE:#}  {}", printable(&what))
+        }
+    }
 }

@@ -18,16 +18,14 @@ pub struct FrozenModel {
 }
 
 impl SavedModel {
-    /// What [`SavedModel::save`] with [`SaveOptions::frozen`] would write as `saved_model.pb`, for one meta graph with
-    /// all of its signatures that have outputs.
+    /// What [`SavedModel::save`] with [`SaveOptions::optimized`] would write as `saved_model.pb`.
     ///
     /// # Errors
     /// As [`SavedModel::save`]: a signature writes a variable, the constants exceed the limit of protobuf, and others.
     pub fn freeze(&self, meta_graph: &MetaGraph) -> Result<FrozenModel> {
-        let signatures = meta_graph.signatures().iter().filter(|signature| !signature.outputs.is_empty());
-        let options = SaveOptions::default().frozen(true).signatures(signatures.map(|signature| &signature.name));
+        let rewrite = SaveOptions::default().optimized(true).rewrite_of(meta_graph);
         let Pruned { mut definition, kept, dropped_assets, functions, .. } =
-            prune::prune(self, meta_graph, None, &options.rewrite)?;
+            prune::prune(self, meta_graph, None, &rewrite)?;
         definition.object_graph_def = None.into();
         if let Some(index) = &self.variables()?.index {
             let reader = CheckpointReader::new(index.clone());

@@ -3,6 +3,7 @@
 mod copy;
 mod fingerprint;
 mod frozen;
+mod optimized;
 mod options;
 mod packed;
 mod requests;

@@ -6,6 +6,7 @@ use super::staging::{self, Staging};
 use crate::checkpoint::restore::RestoreOptions;
 use crate::error::Result;
 use crate::rewrite::Rewrite;
+use crate::saved_model::MetaGraph;
 
 /// Options of saving.
 #[derive(Debug, Clone, Default)]
@@ -15,6 +16,7 @@ pub struct SaveOptions {
     pub(super) tags: Option<Vec<String>>,
     pub(super) rewrite: Rewrite,
     pub(super) plain: bool,
+    pub(super) optimized: bool,
     pub(super) checkpoint: Option<(PathBuf, RestoreOptions)>,
 }
 
@@ -69,6 +71,27 @@ impl SaveOptions {
     pub fn frozen(mut self, frozen: bool) -> Self {
         self.rewrite.frozen = frozen;
         self
+    }
+
+    /// Whether to write what the fast path makes of the model when it is loaded, so that the next load need not: the
+    /// variables become constants as with [`SaveOptions::frozen`], and all signatures with outputs are kept unless
+    /// others are chosen. A file in `assets.extra` says so, and of which model it was made: [`SavedModel::optimized`].
+    ///
+    /// [`SavedModel::optimized`]: crate::SavedModel::optimized
+    #[must_use]
+    pub fn optimized(mut self, optimized: bool) -> Self {
+        self.optimized = optimized;
+        self.rewrite.frozen |= optimized;
+        self
+    }
+
+    /// What is changed in the graph of a meta graph.
+    pub(super) fn rewrite_of(&self, meta_graph: &MetaGraph) -> Rewrite {
+        let mut rewrite = self.rewrite.clone();
+        if self.optimized && !rewrite.inference_only {
+            rewrite.signatures.get_or_insert_with(|| meta_graph.signatures_with_outputs());
+        }
+        rewrite
     }
 
     /// Whether tensors of the checkpoint that are equal are written as often as they were. By default, the bytes of

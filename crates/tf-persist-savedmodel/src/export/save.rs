@@ -10,7 +10,7 @@ use tf_persist_proto::tensorflow as pb;
 use super::copy::{copy_fitting_parts, copy_part, copy_parts};
 use super::staging::Staging;
 use super::values::{self, Restoring, Values, VariableSource};
-use super::{SaveOptions, fingerprint, requests, smallest};
+use super::{SaveOptions, fingerprint, optimized, requests, smallest};
 use crate::checkpoint::restore::{Mapping, tracked_objects};
 use crate::checkpoint::{CheckpointIndex, CheckpointReader};
 use crate::container::Files;
@@ -219,17 +219,18 @@ fn write_changed(
     staging: &Staging,
     options: &SaveOptions,
 ) -> Result<SaveReport> {
+    let rewrite = options.rewrite_of(meta_graph);
     let restoring = values.restoring();
     let values = values.open(source, staging)?;
     let reader = values.reader();
     let tracked = reader.map(tracked_objects).transpose()?.flatten();
     let Pruned { mut definition, tracked, kept, dropped_assets, signatures: kept_signatures, functions } =
-        prune::prune(source, meta_graph, tracked, &options.rewrite)?;
+        prune::prune(source, meta_graph, tracked, &rewrite)?;
     if let Some(restoring) = restoring {
         restoring.check(kept.as_deref())?;
     }
     let mut variables = None;
-    if options.rewrite.frozen {
+    if rewrite.frozen {
         definition.object_graph_def = None.into();
         let none = Vec::new();
         if let Some(reader) = reader {
@@ -239,7 +240,7 @@ fn write_changed(
         variables = values::write_some(reader, kept.as_deref(), tracked.as_ref(), (staging, options.plain))?;
     }
     drop(values);
-    if options.rewrite.prunes() {
+    if rewrite.prunes() {
         finish_pruned(source, &mut definition, &functions)?;
     }
     let for_users = |name: &&String| !name.starts_with("__saved_model");
@@ -251,6 +252,9 @@ fn write_changed(
     let trains = |state: &TrainingState| kept_signatures.get(&state.signature) == Some(&state.signature);
     if !TrainingState::from_saved_model(source).ok().flatten().is_some_and(|state| trains(&state)) {
         let _ = fs::remove_file(staging.path().join(STATE_FILE));
+    }
+    if options.optimized {
+        optimized::write(source, staging)?;
     }
     let variables = match variables {
         Some(index) => source.variables()?.again(index),

@@ -22,6 +22,9 @@ pub(crate) const PARTS: [&str; 5] = ["assets", "assets.extra", "keras_metadata.p
 /// The state of an interrupted training.
 pub const STATE_FILE: &str = "assets.extra/tf-persist-training.json";
 
+/// How a model was optimised, and of which one.
+pub(crate) const OPTIMIZED_FILE: &str = "assets.extra/tf-persist-optimized.json";
+
 /// The names of all files and folders that belong to a model whose graph is in this file.
 pub(crate) fn parts_with(graph: &str) -> Vec<&str> {
     [graph, FINGERPRINT, VARIABLES].into_iter().chain(PARTS).collect()

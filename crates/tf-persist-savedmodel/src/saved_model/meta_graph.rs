@@ -174,6 +174,12 @@ impl MetaGraph {
         self.contents.producer
     }
 
+    /// The names of the signatures that have outputs.
+    pub(crate) fn signatures_with_outputs(&self) -> Vec<String> {
+        let with_outputs = self.signatures().iter().filter(|signature| !signature.outputs.is_empty());
+        with_outputs.map(|signature| signature.name.clone()).collect()
+    }
+
     /// The signatures, sorted by name, without operations that the file has among them, such as
     /// `__saved_model_init_op`.
     #[must_use]

@@ -25,6 +25,7 @@ mod missing;
 pub(crate) mod objects;
 mod op_counter;
 mod op_uses;
+mod optimized;
 mod parse;
 mod required;
 pub(crate) mod restored;
@@ -67,6 +68,7 @@ pub use graph_def::decode_graph;
 #[doc(hidden)]
 pub use initializers::left_out_initializers;
 pub use meta_graph::{AssetFile, InitOp, InitSource, MetaGraph, Saver, VariableNode};
+pub use optimized::{Optimized, OptimizedFrom};
 #[doc(hidden)]
 pub use required::Ends;
 #[doc(hidden)]

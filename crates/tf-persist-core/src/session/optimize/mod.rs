@@ -25,6 +25,9 @@ const BUDGET: Duration = Duration::from_secs(2);
 /// they are in memory three times.
 const MAX_TRIED_BYTES: u64 = 512 << 20;
 
+/// Why nothing becomes a constant.
+const NO_VARIABLES: &str = "it has no variables";
+
 /// A form that is not faster by this factor is not worth other bits.
 const WORTHWHILE: f64 = 1.03;
 
@@ -82,6 +85,10 @@ pub(super) fn without_trial(checked: &Checked<'_>, options: &LoadOptions) -> Res
 /// Loads a model as it is and in other forms, and returns the form that was the fastest and answered the same.
 pub(super) fn fastest(checked: &Checked<'_>, options: &LoadOptions) -> Result<LoadedModel> {
     let original = checked.load(options)?;
+    let has_variables = checked.model.variables().is_ok_and(|variables| variables.index.is_some());
+    if !has_variables && options.inter_op_threads != 0 {
+        return Ok(original.with(Optimization::none(NO_VARIABLES)));
+    }
     let started = Instant::now();
     let trial = match untried(checked) {
         Some(reason) => Err(reason),
@@ -93,8 +100,11 @@ pub(super) fn fastest(checked: &Checked<'_>, options: &LoadOptions) -> Result<Lo
     };
     let mut best = (original.clone(), Optimization { requests: trial.requests(), ..Optimization::none("") });
     let mut not_frozen = None;
-    let frozen =
-        checked.model.freeze(&checked.meta_graph).map_err(|error| not_frozen = Some(reason(&error.into()))).ok();
+    let frozen = match has_variables {
+        true => checked.model.freeze(&checked.meta_graph).map_err(|error| reason(&error.into())),
+        false => Err(NO_VARIABLES.to_owned()),
+    };
+    let frozen = frozen.map_err(|reason| not_frozen = Some(reason)).ok();
     for (constants, calling_thread) in [(true, false), (true, true), (false, true)] {
         // The caller may have decided on the threads.
         if calling_thread && options.inter_op_threads != 0 || Instant::now() > started + BUDGET {
