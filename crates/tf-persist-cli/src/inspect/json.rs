@@ -218,7 +218,6 @@ fn variables(report: &Report<'_>) -> Value {
     })
 }
 
-/// Hashes are 64-bit numbers, which many JSON readers cannot hold, so they are strings.
 /// How the model was optimised; null if it was not.
 fn optimized(report: &Report<'_>) -> Value {
     match &report.optimized {
@@ -227,6 +226,7 @@ fn optimized(report: &Report<'_>) -> Value {
     }
 }
 
+/// Hashes are 64-bit numbers, which many JSON readers cannot hold, so they are strings.
 fn fingerprint(report: &Report<'_>) -> Value {
     match &report.fingerprint {
         Ok(None) => Value::Null,

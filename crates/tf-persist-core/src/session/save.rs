@@ -72,8 +72,8 @@ impl LoadedModel {
 
 impl VariableSource for LoadedModel {
     fn has_values(&self) -> bool {
-        // Variables that became constants are not in the session, nor those that no saver restores. Their values are those
-        // of the model's checkpoint.
+        // Variables that became constants are not in the session, nor those that no saver restores. Their values are
+        // those of the model's checkpoint.
         let are_constants = self.optimization().is_some_and(|optimization| optimization.constants);
         !are_constants && (self.meta_graph().saver().is_some() || self.has_unsaved())
     }

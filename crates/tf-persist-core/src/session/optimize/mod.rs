@@ -16,6 +16,7 @@ use super::LoadedModel;
 use super::load::Checked;
 use super::options::LoadOptions;
 use crate::error::{Error, ModelError, Result};
+use crate::ffi::release_free_memory;
 use trial::{Trial, Verdict};
 
 /// The time after which no further form of a model is tried.
@@ -138,7 +139,9 @@ pub(super) fn fastest(checked: &Checked<'_>, options: &LoadOptions) -> Result<Lo
     if !optimization.constants {
         optimization.reason = Some(not_frozen.unwrap_or_else(|| "the time for the trial was over".into()));
     }
+    // The other forms may have been large.
     drop((trial, original));
+    release_free_memory();
     Ok(loaded.with(optimization))
 }
 

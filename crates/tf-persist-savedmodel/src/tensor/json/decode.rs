@@ -26,7 +26,8 @@ trait Elements {
     /// Reserves memory for more elements, if the dtype has fixed-size elements.
     fn reserve(&mut self, count: usize) -> Result<()>;
 
-    /// Reads one value of plain numbers. Returns the number of bytes; `None` if it is anything else, and nothing changed.
+    /// Reads one value of plain numbers. Returns the number of its bytes; `None` if it is anything else, and nothing has
+    /// changed.
     fn read_plain(&mut self, text: &[u8], shape: &mut ShapeBuilder) -> Option<usize>;
 
     /// Reads one value: an element, or nested lists of elements.
@@ -81,8 +82,8 @@ impl Builder {
         self.elements.reserve(commas + 1)
     }
 
-    /// Reads the next value from the begin of a text, if it consists of plain numbers: then it is counted, and the number
-    /// of its bytes is returned. Otherwise nothing has changed.
+    /// Reads the next value from the begin of a text, if it consists of plain numbers: then it is counted, and the
+    /// number of its bytes is returned. Otherwise nothing has changed.
     pub(super) fn read_plain(&mut self, text: &[u8]) -> Option<usize> {
         self.shape.restart();
         let taken = self.elements.read_plain(text, &mut self.shape)?;
