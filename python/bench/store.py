@@ -1,18 +1,21 @@
 """Times the store against cp, sha256sum, cat and Python's model-signing; run by `scripts/bench store`.
 
-Signatures are compared where `scripts/test` has installed model-signing.
+Signatures are compared where `scripts/test` has installed model-signing, and remotes where it has installed moto.
 """
 
 import argparse
 import importlib.util
 import os
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import perf_counter
+from time import perf_counter, sleep
 
 from bench.export import OURS, ROOT, make_model
 
@@ -62,6 +65,50 @@ def large(folder: Path, model: Path, flush: bool, rounds: int) -> None:
     shutil.rmtree(store)
 
 
+def remote(folder: Path, model: Path, rounds: int) -> None:
+    """A push and a pull of 1 GB against plain multipart by the same crate, with moto as the server."""
+    moto, plain = ROOT / "target/tools/moto-5.2.5", ROOT / "target/release/examples/plain_multipart"
+    if not moto.is_dir():
+        print("remote: SKIPPED, scripts/test has not installed moto")
+        return
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    os.environ |= {"AWS_ACCESS_KEY_ID": "name", "AWS_SECRET_ACCESS_KEY": "word", "AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": address}
+    start = [sys.executable, "-c", "from moto.server import main; main()", "-H", "127.0.0.1", "-p", str(port)]
+    server = subprocess.Popen(start, env=os.environ | {"PYTHONPATH": str(moto)}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(100):
+            try:
+                urllib.request.urlopen(urllib.request.Request(f"{address}/plain", method="PUT"))
+                break
+            except urllib.error.URLError:
+                sleep(0.2)
+        store, source, target = folder / "store", folder / "large.bin", folder / "copy.bin"
+        data = model / "variables/variables.data-00000-of-00001"
+        source.symlink_to(data)
+        seconds([OURS, "store", "init", "--store", store])
+        seconds([OURS, "store", "publish", model, "large", "--store", store])
+        pushed, pulled = [], []
+        for number in range(rounds + 1):
+            bucket, pulled_to = f"round{number}", folder / f"pulled{number}"
+            urllib.request.urlopen(urllib.request.Request(f"{address}/{bucket}", method="PUT"))
+            push = [OURS, "store", "push", "large@1", f"s3://{bucket}", "--store", store]
+            pushed.append((seconds(push), seconds([plain, "put", source, "plain", "large"])))
+            seconds([OURS, "store", "init", "--store", pulled_to])
+            pull = [OURS, "store", "pull", f"s3://{bucket}/large@1", "--store", pulled_to]
+            pulled.append((seconds(pull), seconds([plain, "get", "plain", "large", target])))
+            shutil.rmtree(pulled_to)
+            # It keeps everything in memory.
+            urllib.request.urlopen(urllib.request.Request(f"{address}/moto-api/reset", method="POST"))
+            urllib.request.urlopen(urllib.request.Request(f"{address}/plain", method="PUT"))
+        report("push 1 GB to moto, against plain multipart", pushed)
+        report("pull 1 GB from moto, against plain multipart", pulled)
+    finally:
+        server.kill()
+
+
 def signatures(folder: Path, rounds: int) -> None:
     """A whole process that verifies the signature of a small model."""
     if importlib.util.find_spec("model_signing") is None or importlib.util.find_spec("OpenSSL") is None:
@@ -109,6 +156,7 @@ def main() -> None:
                 shutil.copytree(model, copied)
                 large(Path(in_memory), copied, False, rounds)
         large(folder, model, True, rounds)
+        remote(folder, model, rounds)
 
 
 if __name__ == "__main__":

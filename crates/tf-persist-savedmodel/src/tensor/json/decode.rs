@@ -26,8 +26,7 @@ trait Elements {
     /// Reserves memory for more elements, if the dtype has fixed-size elements.
     fn reserve(&mut self, count: usize) -> Result<()>;
 
-    /// Reads one value of plain numbers. Returns the number of its bytes; `None` if it is anything else, and nothing has
-    /// changed.
+    /// Reads one value of plain numbers, and returns the number of its bytes. Does nothing if it is anything else.
     fn read_plain(&mut self, text: &[u8], shape: &mut ShapeBuilder) -> Option<usize>;
 
     /// Reads one value: an element, or nested lists of elements.
