@@ -240,6 +240,92 @@ def serving(tf_persist: str, servers: Servers, bucket: str, environment: dict[st
         sys.exit(f"without its bucket, the server does not answer as before: {ask('/models')}")
 
 
+class PlainBucket:
+    """Numbered folders that no store wrote, served from `--model_base_path s3://…` as TensorFlow Serving does."""
+
+    def __init__(self, tf_persist: str, servers: Servers, bucket: str, environment: dict[str, str], folder: pathlib.Path):
+        self.place = f"{environment['AWS_ENDPOINT_URL']}/{bucket.removeprefix('s3://')}/plain"
+        self.put_model("half", 1, "half_plus_two")
+        self.put_model("digits", 7, "digits")
+        config = folder / "models.config"
+        (folder / "local").mkdir()
+        shutil.copytree(ROOT / "models/half_plus_two/model", folder / "local/1")
+        paths = {"half": f"{bucket}/plain/half", "digits": f"{bucket}/plain/digits/", "ours": f"{bucket}/team/digits", "here": folder / "local"}
+        entries = [f'config {{ name: "{name}" base_path: "{path}" model_platform: "tensorflow" }}' for name, path in paths.items()]
+        config.write_text(f"model_config_list {{ {' '.join(entries)} }}")
+        self.port = free_port()
+        flags = ["--port=0", f"--rest_api_port={self.port}", "--file_system_poll_wait_seconds=1", "--log-level=error"]
+        if not servers.start(self.port, tf_persist, "serve-local", f"--model_config_file={config}", *flags, **environment):
+            sys.exit("serve-local does not start with base paths in a bucket")
+
+    def request(self, method: str, key: str, body: bytes | None = None) -> None:
+        # moto waits for ever for a body that it takes for a form, which is urllib's default.
+        headers = {"Content-Type": "application/octet-stream"}
+        # It does not check signatures, but strangers may not replace or delete objects.
+        scope = "name/20260101/us-east-1/s3/aws4_request"
+        headers["Authorization"] = f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"
+        urllib.request.urlopen(urllib.request.Request(f"{self.place}/{key}", data=body, headers=headers, method=method), timeout=30)
+
+    def files(self, model: str) -> dict[str, pathlib.Path]:
+        folder = ROOT / "models" / model / "model"
+        return {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if path.is_file()}
+
+    def put_model(self, name: str, version: int, model: str, only: str = "") -> None:
+        for file, path in self.files(model).items():
+            if only in file:
+                self.request("PUT", f"{name}/{version}/{file}", path.read_bytes())
+
+    def ask(self, path: str, body: dict | None = None) -> dict:
+        data = None if body is None else json.dumps(body).encode()
+        return json.load(urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", data=data))
+
+    def model(self, name: str) -> dict:
+        return next((model for model in self.ask("/models")["models"] if model["name"] == name), {})
+
+    def wait(self, what: str, holds) -> None:
+        for _ in range(600):
+            if holds():
+                return
+            time.sleep(0.1)
+        sys.exit(f"base paths in a bucket: not {what}: {json.dumps(self.ask('/models'), indent=1)}")
+
+    def serves(self, name: str, *versions: int) -> bool:
+        states = self.model(name).get("versions", [])
+        return [int(it["version"]) for it in states if it["state"] == "AVAILABLE"] == list(versions)
+
+    def half(self) -> list[float]:
+        return self.ask("/v1/models/half:predict", {"instances": [1.0, 2.0, 5.0]})["predictions"]
+
+    def check(self) -> None:
+        for name, version in [("half", 1), ("digits", 7), ("ours", 2), ("here", 1)]:
+            self.wait(f"{name} {version} served", lambda name=name, version=version: self.serves(name, version))
+        if self.half() != [2.5, 3.0, 4.5]:
+            sys.exit(f"half plus two of a bucket answers {self.half()}")
+        # Half an upload, in the order of names, is not taken. Nor is it a failed version.
+        for only in ("saved_model.pb", "variables.data"):
+            self.put_model("half", 2, "digits", only)
+            self.wait("half an upload noticed", lambda: "version 2" in self.model("half").get("problem", ""))
+            if not self.serves("half", 1):
+                sys.exit(f"half an upload is served: {self.model('half')}")
+        self.put_model("half", 2, "digits", "variables.index")
+        self.wait("the whole upload served", lambda: self.serves("half", 2) and "problem" not in self.model("half"))
+        # A loaded version stays as it is, as in TensorFlow Serving.
+        self.put_model("half", 2, "half_plus_two")
+        time.sleep(3)
+        signatures = self.ask("/v1/models/half/metadata")["metadata"]["signature_def"]["signature_def"]
+        if "regress_x_to_y" in signatures or not self.serves("half", 2):
+            sys.exit(f"a version was loaded again: {sorted(signatures)}")
+        # The newest version is deleted: back to the one before.
+        for file in self.files("digits") | self.files("half_plus_two"):
+            self.request("DELETE", f"half/2/{file}")
+        self.wait("the version before served again", lambda: self.serves("half", 1))
+
+    def check_without_bucket(self) -> None:
+        self.wait("the missing bucket reported", lambda: "cannot reach" in self.model("half").get("problem", ""))
+        if self.half() != [2.5, 3.0, 4.5] or not self.serves("digits", 7):
+            sys.exit(f"without its bucket, the server does not answer as before: {self.ask('/models')}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--tf-persist", required=True)
@@ -295,8 +381,11 @@ def main() -> None:
                 redirected(arguments.tf_persist, environment)
                 interrupted(arguments.tf_persist, place, environment, folder)
         if arguments.moto:
+            plain = PlainBucket(arguments.tf_persist, servers, places[0], environment, folder)
+            plain.check()
             # Last: it ends moto, the first of the servers.
             serving(arguments.tf_persist, servers, places[0], environment)
+            plain.check_without_bucket()
     print(f"remote stores: {', '.join(places)} (gs is an imitation), a folder and web servers: as they should be")
 
 

@@ -35,7 +35,10 @@ pub use error::ServerError;
 pub use grpc::GrpcSettings;
 pub use http::HttpSettings;
 pub use metrics::MetricsSettings;
-pub use models::{Catalog, CatalogModel, LabelRule, LoadSettings, ModelSettings, ModelSource, Prepare, Refusal};
+pub use models::{
+    Catalog, CatalogModel, LabelRule, LoadSettings, ModelSettings, ModelSource, Prepare, Refusal, RemotePaths,
+    RemoteVersion,
+};
 pub use security::{ApiKeysError, Limits, Pem, SecuritySettings, Tls, TlsError};
 pub use server::Server;
 pub use settings::Settings;

@@ -21,7 +21,7 @@ use crate::name::{ModelName, is_version};
 pub(crate) const MAX_FILE: u64 = 256 << 20;
 
 /// The most bytes of all files of a version.
-const MAX_BYTES: u64 = 1 << 44;
+pub(crate) const MAX_BYTES: u64 = 1 << 44;
 
 /// A version: its files and where it comes from. The SHA-256 of the file that holds it is the version's identity.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -52,7 +52,7 @@ pub(crate) enum LogLevel {
                   Exit codes: 0 stopped by a signal, 1 failure, 2 usage error."
 )]
 pub(crate) struct ServeArgs {
-    /// The folder with a model's versions, which are folders named by numbers
+    /// The folder with a model's versions, which are folders named by numbers; also s3://BUCKET/…, gs:// and az://
     #[arg(long, value_name = "DIR", value_parser = path(), help_heading = "Models")]
     pub(crate) model_base_path: Option<PathBuf>,
     /// The name of that model [default: default]
@@ -81,7 +81,7 @@ pub(crate) struct ServeArgs {
     /// Reload --model_config_file every N seconds; 0 means never
     #[arg(long, value_name = "N", default_value = "0", allow_negative_numbers = true, help_heading = "Models")]
     pub(crate) model_config_file_poll_wait_seconds: i64,
-    /// Look for new versions, and labels of --store, every N seconds; 0 means only once [default: 1; 10 for a store
+    /// Look for new versions, and labels of --store, every N seconds; 0 means only once [default: 1; 10 where they are
     /// elsewhere]
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Models")]
     pub(crate) file_system_poll_wait_seconds: Option<i64>,

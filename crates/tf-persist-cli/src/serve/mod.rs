@@ -1,6 +1,8 @@
 //! `tf-persist serve-local`.
 
 mod args;
+#[cfg(feature = "remote")]
+mod buckets;
 mod files;
 mod log;
 mod origin;

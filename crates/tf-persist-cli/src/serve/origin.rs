@@ -4,12 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tf_persist_serve::{ModelSource, Prepare};
+use tf_persist_serve::{ModelSource, Prepare, RemotePaths};
 #[cfg(feature = "remote")]
 use tf_persist_store::remote::{Cache, Remote, RemoteOptions};
 use tf_persist_store::signing::Trusted;
 use tf_persist_store::{ModelName, Result, Store};
 
+#[cfg(feature = "remote")]
+use super::buckets::{Buckets, Fetched};
 #[cfg(feature = "remote")]
 use super::remote_store::{Fetcher, RemoteCatalog};
 use super::store::{Proof, StoreCatalog};
@@ -20,9 +22,8 @@ use crate::version_path::without_remotes;
 /// The interval at which labels are looked at here, in seconds.
 const HERE: i64 = 1;
 
-/// The same of a remote store, where each look is a request that may cost money.
-#[cfg(feature = "remote")]
-const ELSEWHERE: i64 = 10;
+/// The same of buckets, where each look is a request that may cost money.
+pub(super) const ELSEWHERE: i64 = 10;
 
 /// A store.
 pub(super) enum Origin {
@@ -103,4 +104,47 @@ impl Origin {
         };
         Some(Arc::new(Proof { store, verify, trusted, retry_interval }))
     }
+}
+
+/// Where base paths with a scheme are looked up.
+#[derive(Debug, Default)]
+pub(super) struct RemotePlaces {
+    #[cfg(feature = "remote")]
+    buckets: Arc<Buckets>,
+}
+
+#[cfg(feature = "remote")]
+impl RemotePlaces {
+    pub(super) fn paths(&self) -> Option<Arc<dyn RemotePaths>> {
+        Some(Arc::clone(&self.buckets) as _)
+    }
+
+    /// Fetches versions before they are prepared.
+    pub(super) fn prepare(&self, then: Option<Arc<dyn Prepare>>, retry_interval: Duration) -> Option<Arc<dyn Prepare>> {
+        Some(Arc::new(Fetched { buckets: Arc::clone(&self.buckets), then, retry_interval }))
+    }
+}
+
+#[cfg(not(feature = "remote"))]
+impl RemotePlaces {
+    pub(super) fn paths(&self) -> Option<Arc<dyn RemotePaths>> {
+        None
+    }
+
+    pub(super) fn prepare(&self, then: Option<Arc<dyn Prepare>>, _pause: Duration) -> Option<Arc<dyn Prepare>> {
+        then
+    }
+}
+
+/// Refuses a base path with a scheme under which no versions can be found.
+pub(super) fn check_remote(path: &Path) -> anyhow::Result<()> {
+    let text = path.to_string_lossy();
+    // The server takes it for a folder.
+    if text.to_ascii_lowercase().starts_with("file://") {
+        return Ok(());
+    }
+    #[cfg(feature = "remote")]
+    return Buckets::default().check(&text).map_err(anyhow::Error::msg);
+    #[cfg(not(feature = "remote"))]
+    Err(without_remotes(path))
 }

@@ -17,8 +17,8 @@ use tf_persist_store::signing::{PublicKey, Trusted};
 
 use super::args::{Port, ServeArgs, given};
 use super::files;
-use super::origin::{Demands, Origin};
-use crate::common_args::{env_var, tags};
+use super::origin::{Demands, ELSEWHERE, Origin, RemotePlaces, check_remote};
+use crate::common_args::{env_var, has_scheme, tags};
 use crate::error::UsageError;
 use crate::version_path;
 
@@ -54,8 +54,15 @@ pub(super) fn settings(args: &ServeArgs) -> anyhow::Result<Settings> {
         Some(true) => LabelRule::Any,
     };
     let poll = args.file_system_poll_wait_seconds.unwrap_or_else(|| Origin::poll_interval(origin.as_ref()));
-    let models =
-        ModelSettings::default().poll(seconds(poll)).labels(labels).load(load(args, &source, origin)?).source(source);
+    let remote_poll = args.file_system_poll_wait_seconds.unwrap_or(ELSEWHERE);
+    let remote_paths = RemotePlaces::default();
+    let models = ModelSettings::default()
+        .poll(seconds(poll))
+        .remote_paths(remote_paths.paths())
+        .remote_poll(seconds(remote_poll))
+        .labels(labels)
+        .load(load(args, &source, origin, &remote_paths)?)
+        .source(source);
     let run = RunSettings::default()
         .runs_at_once(args.runs_at_once)
         .max_waiting(args.max_waiting)
@@ -118,10 +125,16 @@ fn given_name(args: &ServeArgs) -> Option<&str> {
 }
 
 /// What is done before a version is loaded, if anything is.
-fn prepare(args: &ServeArgs, origin: Option<Origin>) -> anyhow::Result<Option<Arc<dyn Prepare>>> {
+fn prepare(
+    args: &ServeArgs,
+    origin: Option<Origin>,
+    remote_paths: &RemotePlaces,
+) -> anyhow::Result<Option<Arc<dyn Prepare>>> {
     let trusted = given(&args.require_signature).map(PublicKey::read).transpose()?.map(Trusted::Key);
     let retry_interval = retry_interval(args).max(Duration::from_secs(1));
-    Ok(Origin::prepare(origin, Demands { verify: args.verify, trusted, retry_interval }))
+    let is_catalog = origin.is_some();
+    let prepare = Origin::prepare(origin, Demands { verify: args.verify, trusted, retry_interval });
+    Ok(if is_catalog { prepare } else { remote_paths.prepare(prepare, retry_interval) })
 }
 
 fn source(args: &ServeArgs, origin: Option<&Origin>) -> anyhow::Result<ModelSource> {
@@ -137,6 +150,11 @@ fn source(args: &ServeArgs, origin: Option<&Origin>) -> anyhow::Result<ModelSour
             "--model_base_path, --model_config_file and --store are empty: one of them must name the models to serve",
         );
     };
+    let name = given_name(args).unwrap_or(DEFAULT_NAME).to_owned();
+    if has_scheme(path) {
+        check_remote(path)?;
+        return Ok(ModelSource::BasePath { name, path: path.clone() });
+    }
     if version_path::is_in_store(path) {
         return misuse(&format!(
             "--model_base_path `{}` is a store, or a version of one, and not a folder of versions: serve the store with \
@@ -144,10 +162,9 @@ fn source(args: &ServeArgs, origin: Option<&Origin>) -> anyhow::Result<ModelSour
             path.display()
         ));
     }
-    let name = given_name(args).unwrap_or(DEFAULT_NAME);
     // TensorFlow Serving requires an absolute path; here it may be relative to the current folder.
     let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
-    Ok(ModelSource::BasePath { name: name.to_owned(), path })
+    Ok(ModelSource::BasePath { name, path })
 }
 
 fn batching(args: &ServeArgs) -> anyhow::Result<BatchingSettings> {
@@ -164,7 +181,12 @@ fn batching(args: &ServeArgs) -> anyhow::Result<BatchingSettings> {
         .per_model(args.enable_per_model_batching_parameters))
 }
 
-fn load(args: &ServeArgs, source: &ModelSource, origin: Option<Origin>) -> anyhow::Result<LoadSettings> {
+fn load(
+    args: &ServeArgs,
+    source: &ModelSource,
+    origin: Option<Origin>,
+    remote_paths: &RemotePlaces,
+) -> anyhow::Result<LoadSettings> {
     // The first session of a process decides, and which of several models is loaded first is random.
     let intra_op_threads_by_model = args.tensorflow_intra_op_parallelism.is_none()
         && args.tensorflow_session_parallelism <= 0
@@ -183,7 +205,7 @@ fn load(args: &ServeArgs, source: &ModelSource, origin: Option<Origin>) -> anyho
         .warm_up_iterations(u32::try_from(args.num_request_iterations_for_warmup).unwrap_or(0).max(1))
         .check(args.check)
         .journal(journal(args, source))
-        .prepare(prepare(args, origin)?))
+        .prepare(prepare(args, origin, remote_paths)?))
 }
 
 fn load_options(args: &ServeArgs) -> anyhow::Result<LoadOptions> {

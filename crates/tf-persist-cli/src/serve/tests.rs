@@ -91,7 +91,11 @@ fn flags_without_effect_are_accepted() {
 #[test]
 fn numbers_mean_the_same_as_in_tensorflow_serving() {
     let settings = set("--file_system_poll_wait_seconds=0 --rest_api_timeout_in_ms=-1 --load_retry_interval_micros=-5");
-    assert_eq!(settings.models.poll, None);
+    assert_eq!((settings.models.poll, settings.models.remote_poll), (None, None));
+    assert_eq!(set("").models.remote_poll, Some(Duration::from_secs(10)));
+    let (poll, remote_poll) = (|line: &str| set(line).models.poll, |line: &str| set(line).models.remote_poll);
+    let three = "--file_system_poll_wait_seconds=3";
+    assert_eq!((poll(three), remote_poll(three)), (Some(Duration::from_secs(3)), Some(Duration::from_secs(3))));
     let negative = set("--num_request_iterations_for_warmup=-1 --num_load_threads=-1").models.load;
     assert_eq!((negative.warm_up_iterations, negative.threads), (1, 1));
     assert!(set("--enable_signature_method_name_check").run.check_method_names && !set("").run.check_method_names);

@@ -27,10 +27,15 @@ pub(crate) struct Running {
 impl Running {
     /// Starts a server with any free REST port, and waits until the log names it.
     pub(crate) fn start(dir: &Dir, flags: &str) -> Self {
+        Self::start_with(dir, flags, &[])
+    }
+
+    /// As [`Self::start`], with these variables in its environment.
+    fn start_with(dir: &Dir, flags: &str, variables: &[(&str, &str)]) -> Self {
         let mut command = Command::new(TF_PERSIST);
         command.arg("serve-local").args(["--rest-api-port", "any", "--port=0"]).args(flags.split_whitespace());
         command.current_dir(dir.path("")).env("HOME", dir.home()).env_remove("XDG_CACHE_HOME");
-        command.env("TF_PERSIST_LIBTENSORFLOW", libtensorflow());
+        command.env("TF_PERSIST_LIBTENSORFLOW", libtensorflow()).envs(variables.iter().copied());
         let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let (sender, log) = mpsc::channel();
@@ -126,6 +131,53 @@ fn startup_errors_are_reported() {
         "serve-local --model_base_path=m --port=0 --rest_api_port=any --enable_batching --batching_parameters_file";
     dir.cmd(&format!("{line}=batching")).run().fails().says("input_batch_size_limit must be positive; was 0");
     dir.cmd(&format!("{line}=nowhere")).run().fails().says("nowhere");
+}
+
+#[cfg(feature = "remote")]
+#[test]
+fn base_paths_elsewhere_are_checked() {
+    let dir = Dir::new();
+    for (path, words) in [
+        ("https://host/m", "`https://host/m` cannot be listed, since it is a web server"),
+        ("https://ada:secret@host/m", "`https://host/m` cannot be listed"),
+        ("s3://", "it names no bucket"),
+        ("s3://bucket/../m", "an empty part, `.` or `..`"),
+        ("hdfs://host/m", "the schemes are s3, gs, az, http and https"),
+    ] {
+        let line = format!("serve-local --model_base_path={path} --port=0 --rest_api_port=any");
+        assert!(!dir.cmd(&line).without_tensorflow().run().fails().says(words).err().contains("secret"), "{path}");
+        let config = format!("config {{ name: 'm' base_path: '{path}' model_platform: 'tensorflow' }}");
+        dir.write("models.config", format!("model_config_list {{ {config} }}"));
+        dir.cmd("serve-local --model_config_file=models.config --port=0 --rest_api_port=any").run().fails().says(words);
+    }
+}
+
+/// A bucket that does not answer is waited for, beside a model that is here.
+#[cfg(feature = "remote")]
+#[test]
+fn a_bucket_that_does_not_answer_delays_no_other_model() {
+    let dir = Dir::new();
+    let config = |name: &str, path: &str| {
+        format!("config {{ name: '{name}' base_path: '{path}' model_platform: 'tensorflow' }}")
+    };
+    dir.copy_model("half_plus_two", "base/1");
+    let configs = [config("here", &dir.path("base").display().to_string()), config("there", "s3://bucket/m")];
+    dir.write("models.config", format!("model_config_list {{ {} }}", configs.concat()));
+    let variables = [
+        ("AWS_ACCESS_KEY_ID", "name"),
+        ("AWS_SECRET_ACCESS_KEY", "very-secret"),
+        ("AWS_REGION", "nowhere"),
+        ("AWS_ENDPOINT_URL", "http://127.0.0.1:9"),
+        ("AWS_ALLOW_HTTP", "true"),
+    ];
+    let server = Running::start_with(&dir, "--model_config_file=models.config", &variables);
+    tf_persist_testing::wait_until("the model that is here is served", || {
+        server.ask("GET", "/v1/models/here", "").1.contains("AVAILABLE")
+    });
+    assert!(server.ask("GET", "/readyz", "").1.contains("there"));
+    tf_persist_testing::wait_until("the bucket is a problem", || {
+        server.ask("GET", "/models", "").1.contains("cannot reach `s3://bucket/m`")
+    });
 }
 
 /// As TensorFlow Hub's modules have one meta graph without tags, and one that trains.

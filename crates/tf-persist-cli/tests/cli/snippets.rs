@@ -22,7 +22,7 @@ struct Snippet {
 }
 
 /// Those that are not run: the page, what the first line begins with, and why.
-const NOT_RUN: [(&str, &str, &str); 27] = [
+const NOT_RUN: [(&str, &str, &str); 28] = [
     ("CONTRIBUTING.md", "scripts/setup", "it fetches over the network, and runs the demo and all tests"),
     ("CONTRIBUTING.md", "scripts/test", "it runs all tests"),
     ("README.md", "./scripts/demo", "it sets itself up over the network, and trains for minutes"),
@@ -57,6 +57,7 @@ const NOT_RUN: [(&str, &str, &str); 27] = [
         "$ tf-persist store push digits@1 mlflow",
         "it needs a server of MLflow; python/checks/check_mlflow.py starts one",
     ),
+    ("docs/serve.md", "tf-persist serve-local --model_base_path s3://", "it needs a bucket; check_remotes.py has one"),
     ("docs/store.md", "models.store/store.json", "it is a list of files"),
     ("docs/store.md", "$ tf-persist store push digits@1 oci", "it needs a registry; checks/check_oci.py starts one"),
     ("docs/scan.md", "$ tf-persist scan evil", "no model that does harm is in the repository; scan.rs makes such"),

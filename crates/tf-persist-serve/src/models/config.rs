@@ -1,6 +1,7 @@
 //! The configuration of models: a `ModelServerConfig`, read and checked (`model_servers/server_core.cc`).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use tf_persist_proto::text_format;
@@ -9,7 +10,7 @@ use tf_persist_proto::serving::file_system_storage_path_source::file_system_stor
 use tf_persist_proto::serving::model_server_config::model_server_config::Config;
 use tf_persist_proto::serving::{ModelConfig as ModelConfigProto, ModelConfigList, ModelServerConfig, ModelType};
 
-use super::ModelSource;
+use super::{ModelSource, RemotePaths};
 use crate::status::Status;
 
 /// The only supported platform (`kTensorFlowModelPlatform`).
@@ -18,11 +19,29 @@ const PLATFORM: &str = "tensorflow";
 /// The longest configuration file, in bytes. A model takes a few hundred.
 const MAX_CONFIG_BYTES: u64 = 64 << 20;
 
+/// Where the versions of a model are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum BasePath {
+    /// A folder.
+    Folder(PathBuf),
+    /// Elsewhere, with a scheme.
+    Remote(String),
+}
+
+impl fmt::Display for BasePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Folder(path) => path.display().fmt(f),
+            Self::Remote(path) => f.write_str(path),
+        }
+    }
+}
+
 /// The configuration of one model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ModelConfig {
-    /// The folder of its versions; `None` if a catalog names them.
-    pub(super) base_path: Option<PathBuf>,
+    /// Where its versions are; `None` if a catalog names them.
+    pub(super) base_path: Option<BasePath>,
     /// Which of its versions are served.
     pub(super) policy: Policy,
     /// Labels and their versions.
@@ -132,11 +151,16 @@ fn file(path: &Path) -> Result<ModelServerConfig, Status> {
     })
 }
 
-/// Checks a configuration, except labels, which need to know the available versions.
+/// Checks a configuration, except labels, which need to know the available versions. Base paths elsewhere must be known
+/// to `remote`.
 ///
 /// # Errors
 /// `INVALID_ARGUMENT`, in the order of TensorFlow Serving's checks.
-pub(super) fn check(config: &ModelServerConfig, old: Option<&ModelConfigs>) -> Result<ModelConfigs, Status> {
+pub(super) fn check(
+    config: &ModelServerConfig,
+    old: Option<&ModelConfigs>,
+    remote: Option<&dyn RemotePaths>,
+) -> Result<ModelConfigs, Status> {
     let list = match &config.config {
         Some(Config::ModelConfigList(list)) => &list.config[..],
         // A server may start without models, and get some by a reload.
@@ -157,7 +181,7 @@ pub(super) fn check(config: &ModelServerConfig, old: Option<&ModelConfigs>) -> R
             )));
         }
     }
-    let paths: Vec<PathBuf> = list.iter().map(base_path).collect::<Result<_, _>>()?;
+    let paths: Vec<BasePath> = list.iter().map(|config| base_path(config, remote)).collect::<Result<_, _>>()?;
     for config in list.iter().filter(|config| old.is_some_and(|old| old.contains_key(&config.name))) {
         let (name, platform) = (&config.name, platform(config)?);
         if platform != PLATFORM {
@@ -216,8 +240,8 @@ fn platform(config: &ModelConfigProto) -> Result<&str, Status> {
     Ok(PLATFORM)
 }
 
-/// The folder that a base path names: an absolute path, or a URI of the scheme `file`.
-fn base_path(config: &ModelConfigProto) -> Result<PathBuf, Status> {
+/// What a base path names: an absolute path, or a URI.
+fn base_path(config: &ModelConfigProto, remote: Option<&dyn RemotePaths>) -> Result<BasePath, Status> {
     let (name, path) = (&config.name, config.base_path.as_str());
     let refuse = |what: String| Err(Status::invalid_argument(what));
     if path.contains('\0') {
@@ -230,14 +254,20 @@ fn base_path(config: &ModelConfigProto) -> Result<PathBuf, Status> {
             rest.find('/').map_or("", |slash| &rest[slash..])
         }
         Some((scheme, _)) => {
-            return refuse(format!(
-                "Model {name} has the base_path()={path}, and file system scheme '{scheme}' is not supported: only local \
-                 folders are; copy or mount it"
-            ));
+            let Some(remote) = remote else {
+                return refuse(format!(
+                    "Model {name} has the base_path()={path}, and file system scheme '{scheme}' is not supported: only \
+                     local folders are; copy or mount it"
+                ));
+            };
+            return match remote.check(path) {
+                Ok(()) => Ok(BasePath::Remote(path.trim_end_matches('/').to_owned())),
+                Err(reason) => refuse(format!("Model {name} has a base_path() that cannot be served: {reason}")),
+            };
         }
     };
     if local.starts_with('/') {
-        return Ok(local.into());
+        return Ok(BasePath::Folder(local.into()));
     }
     refuse(format!("Expected model {name} to have an absolute path or URI; got base_path()={path}"))
 }

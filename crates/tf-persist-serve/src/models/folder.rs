@@ -88,7 +88,7 @@ fn version(base_path: &Path, name: &str) -> Option<i64> {
 }
 
 /// Parses an int64 as `absl::SimpleAtoi` does: an optional sign, digits, and white space around them.
-fn number(text: &str) -> Option<i64> {
+pub(super) fn number(text: &str) -> Option<i64> {
     text.trim_matches(|letter: char| letter.is_ascii_whitespace() || letter == '\u{b}').parse().ok()
 }
 

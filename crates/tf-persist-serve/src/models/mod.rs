@@ -8,6 +8,9 @@
 //!   the base path is gone, nothing changes.
 //! - A failed load is retried [several times](LoadSettings::retries).
 //!
+//! A base path may also be elsewhere, as far as [`RemotePaths`] knows how to find and [`Prepare`] how to fetch the
+//! versions under it.
+//!
 //! The models may also be those of a [`Catalog`], which decides on versions and labels while the server runs.
 //!
 //! Unlike TensorFlow Serving:
@@ -30,6 +33,7 @@ mod intra_op_threads;
 mod load;
 mod manager;
 mod poll;
+mod remote_paths;
 mod servable;
 mod settings;
 mod state_machine;
@@ -41,6 +45,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use catalog::{Catalog, CatalogModel, Prepare, Refusal};
+pub use remote_paths::{RemotePaths, RemoteVersion};
 pub use servable::{Servable, ServedSignature};
 pub use settings::{LabelRule, LoadSettings, ModelSettings, ModelSource};
 

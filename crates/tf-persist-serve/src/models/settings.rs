@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tf_persist_core::LoadOptions;
 
-use super::{Catalog, Prepare};
+use super::{Catalog, Prepare, RemotePaths};
 use crate::setters::setters;
 
 /// How models are found and loaded. The names are those of TensorFlow Serving's flags.
@@ -17,6 +17,10 @@ pub struct ModelSettings {
     pub source: Option<ModelSource>,
     /// How often the folders are searched for versions (`file_system_poll_wait_seconds`); `None` for only at the start.
     pub poll: Option<Duration>,
+    /// How versions under base paths with a scheme are found, such as `s3://…`; without it such base paths are refused.
+    pub remote_paths: Option<Arc<dyn RemotePaths>>,
+    /// How often those are searched, where each search is a request that may cost money; `None` for only at the start.
+    pub remote_poll: Option<Duration>,
     /// Which versions a label may be assigned to.
     pub labels: LabelRule,
     /// How a version is loaded.
@@ -30,7 +34,7 @@ pub enum ModelSource {
     BasePath {
         /// The name of the model.
         name: String,
-        /// The folder of its versions.
+        /// The folder of its versions, or where they are elsewhere.
         path: PathBuf,
     },
     /// A `ModelServerConfig` in text format (`model_config_file`).
@@ -99,6 +103,8 @@ impl ModelSettings {
     setters! {
         source: impl Into<Option<ModelSource>>,
         poll: impl Into<Option<Duration>>,
+        remote_paths: impl Into<Option<Arc<dyn RemotePaths>>>,
+        remote_poll: impl Into<Option<Duration>>,
         labels: LabelRule,
         load: LoadSettings,
     }
@@ -124,6 +130,8 @@ impl Default for ModelSettings {
         Self {
             source: None,
             poll: Some(Duration::from_secs(1)),
+            remote_paths: None,
+            remote_poll: Some(Duration::from_secs(10)),
             labels: LabelRule::default(),
             load: LoadSettings::default(),
         }

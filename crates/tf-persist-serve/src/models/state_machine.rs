@@ -4,7 +4,7 @@
 //! The order is that of `core/availability_preserving_policy.cc`: a version that is no longer aspired is unloaded only
 //! once an aspired one is available.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::catalog::{CatalogModel, Followed, Refusal};
 use super::config::ModelConfig;
-use super::folder::FileStamp;
+use super::folder::{FileStamp, FoundVersions};
 use super::view::ModelTable;
 use super::{State, VersionStatus};
 use crate::status::Status;
@@ -224,6 +224,30 @@ impl<T> Model<T> {
         changed
     }
 
+    /// Notes what was found under its base path.
+    pub(super) fn find(&mut self, found: &Result<FoundVersions, String>, ids: &mut u64) {
+        self.was_polled = true;
+        let Some(ModelConfig { base_path: Some(base_path), policy, .. }) = &self.config else { return };
+        let chosen = match found {
+            Ok(FoundVersions { versions, warning }) => {
+                let missing = policy.missing(versions);
+                self.problem = match warning {
+                    None if !missing.is_empty() => Some(format!(
+                        "its policy names versions that are not under the base path `{base_path}`: {missing:?}"
+                    )),
+                    warning => warning.clone(),
+                };
+                policy.choose(versions)
+            }
+            // Loaded versions stay: the folder may come back.
+            Err(error) => {
+                self.problem = Some(error.clone());
+                return;
+            }
+        };
+        self.aspire(&chosen, ids);
+    }
+
     /// The actions to take now. They count as begun.
     pub(super) fn decide(&mut self) -> Vec<Action<T>> {
         std::iter::from_fn(|| self.next_action()).collect()
@@ -345,6 +369,17 @@ impl<T> Model<T> {
     pub(super) fn watched(&self) -> impl Iterator<Item = &Path> {
         let is_watched = |entry: &&VersionEntry<T>| matches!(entry.phase, Phase::Waiting { .. } | Phase::Failed { .. });
         self.entries.iter().filter(is_watched).map(|entry| entry.path.as_path())
+    }
+
+    /// The versions that are loaded and aspired, with their paths.
+    pub(super) fn loaded(&self) -> BTreeMap<i64, PathBuf> {
+        let loaded = self.entries.iter().filter(|it| it.is_aspired && matches!(it.phase, Phase::Ready(_)));
+        loaded.map(|entry| (entry.version, entry.path.clone())).collect()
+    }
+
+    /// The paths of all versions that are loaded or may become so.
+    pub(super) fn in_use(&self) -> BTreeSet<PathBuf> {
+        self.entries.iter().map(|entry| entry.path.clone()).collect()
     }
 
     /// Notes the stamp of the files at a path. A failed version is loaded again if its files have changed since it

@@ -18,7 +18,7 @@ use crate::remote::client::count_sent;
 use crate::remote::cloud::Cloud;
 use crate::remote::download::{Chunks, content_range, is_as_wanted};
 use crate::remote::file_body::FileBody;
-use crate::remote::objects::{Answer, Body, Objects, Tag};
+use crate::remote::objects::{Answer, Body, Listed, Objects, Tag};
 use crate::remote::push::{SMALL, plan};
 use crate::remote::{Progress, RemoteAddress, RemoteErrorKind, RemoteOptions};
 
@@ -223,7 +223,7 @@ impl Objects for Proxied<'_> {
         Ok(Answer::Found(Body { size, tag: Tag { e_tag, version: None }, chunks }))
     }
 
-    fn list(&self, prefix: &str) -> Result<Vec<(String, u64)>> {
+    fn list(&self, prefix: &str) -> Result<Vec<Listed>> {
         let too_many = || self.server.failed(format!("it lists more than {MAX_ENTRIES} files"));
         let (mut found, mut seen) = (Vec::new(), 0);
         let mut open = vec![(prefix.to_owned(), 0)];
@@ -239,7 +239,8 @@ impl Objects for Proxied<'_> {
                 let name = format!("{folder}{}", entry.path);
                 match entry.is_dir {
                     true => open.push((format!("{name}/"), depth + 1)),
-                    false => found.push((name, entry.file_size)),
+                    // The server gives no tags.
+                    false => found.push(Listed { key: name, size: entry.file_size, state: String::new() }),
                 }
             }
         }

@@ -253,7 +253,8 @@ fn files(registered: &Registered<'_>) -> Result<(Kind, Vec<(String, u64)>)> {
         return Err(RemoteError::new(objects.place(ML_MODEL), RemoteErrorKind::Absent).into());
     };
     let Contents { folder } = ml_model::read(&text).map_err(|reason| server.failed(reason))?;
-    let mut there = objects.list(&folder)?;
+    let listed = objects.list(&folder)?.into_iter();
+    let mut there: Vec<(String, u64)> = listed.map(|object| (object.key, object.size)).collect();
     if let Some((name, _)) = there.iter().find(|(name, _)| !is_safe(name)) {
         return Err(server.failed(format!("it has a file `{}`, which leads elsewhere", short(name))));
     }

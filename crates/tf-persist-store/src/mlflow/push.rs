@@ -136,7 +136,7 @@ impl Store {
         let place = Place::of(server, &logged.artifact_uri, remote)?;
         // What an interrupted push has sent whole.
         let known = if is_begun { place.objects().list("")? } else { Vec::new() };
-        let known: HashMap<String, u64> = known.into_iter().collect();
+        let known: HashMap<String, u64> = known.into_iter().map(|object| (object.key, object.size)).collect();
         let manifest = version.manifest();
         remote.progress.start(manifest.bytes());
         in_parallel(&manifest.files, remote.parallel, |file| {

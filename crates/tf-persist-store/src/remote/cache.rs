@@ -7,7 +7,9 @@ use std::time::SystemTime;
 
 use rustix::fs::FlockOperation;
 
+use super::base_path::{BasePath, ListedVersion};
 use super::client::RemoteOptions;
+use super::error::RemoteErrorKind;
 use super::fetch::{Fetch, Known, discard};
 use super::pull::Found;
 use super::store::Remote;
@@ -22,6 +24,9 @@ use crate::verify::{Fault, compare_names};
 
 /// The file that is there when all others are. Its time is when the version was last used.
 const WHOLE: &str = "manifest.json";
+
+/// The same of a version that has no manifest: what the bucket listed.
+const LISTED: &str = "listed.json";
 
 /// The folder with the files of a version.
 const MODEL: &str = "model";
@@ -58,6 +63,21 @@ impl Cached {
     #[must_use]
     pub fn version(&self) -> &Version {
         &self.version
+    }
+}
+
+/// The folder of a version without a manifest, which stays in the cache as long as this exists.
+#[derive(Debug)]
+pub struct CachedFolder {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl CachedFolder {
+    /// The folder, of this machine.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 }
 
@@ -127,6 +147,68 @@ impl Cache {
         Ok(cached)
     }
 
+    /// Where the files of a version without a manifest are, once it is here: at another place for other contents.
+    #[must_use]
+    pub fn folder_of_listed(&self, version: &ListedVersion) -> PathBuf {
+        self.folder_of(&version.digest())
+    }
+
+    /// A folder for files that are needed for a moment.
+    ///
+    /// # Errors
+    /// If it cannot be created.
+    pub fn scratch(&self) -> Result<PathBuf> {
+        fs::create_dir_all(&self.folder).map_err(StoreError::io("create", &self.folder))?;
+        Ok(self.folder.clone())
+    }
+
+    /// A version without a manifest, which is fetched unless it is here. The bucket is listed once more then: if files
+    /// were replaced meanwhile, those that came may not belong together.
+    ///
+    /// # Errors
+    /// If the version cannot be fetched, or is another one now.
+    pub fn get_listed(&self, base_path: &BasePath, version: &ListedVersion) -> Result<CachedFolder> {
+        let digest = version.digest();
+        let folder = self.versions().join(&digest);
+        loop {
+            fs::create_dir_all(&folder).map_err(StoreError::io("create", &folder))?;
+            if let Some(lock) = lock_file(&folder.join(LOCK), FlockOperation::LockShared)?
+                && folder.join(LISTED).exists()
+            {
+                touch(&folder.join(LISTED));
+                return Ok(CachedFolder { path: folder.join(MODEL), _lock: lock });
+            }
+            let Some(lock) = lock_file(&folder.join(LOCK), FlockOperation::LockExclusive)? else { continue };
+            if !folder.join(LISTED).exists() {
+                self.fetch_listed(base_path, version, &folder)?;
+            }
+            drop(lock);
+            self.shrink(&digest);
+        }
+    }
+
+    fn fetch_listed(&self, base_path: &BasePath, version: &ListedVersion, folder: &Path) -> Result<()> {
+        let fetch = Fetch {
+            objects: base_path.objects(),
+            base: version.folder.clone(),
+            files: &version.entries(),
+            folder: folder.join(MODEL),
+            partial: folder.join("partial"),
+            known: &Known::default(),
+            parallel: base_path.options.parallel,
+            progress: base_path.options.progress.as_ref(),
+            recheck: false,
+        };
+        fetch.run()?;
+        if base_path.version(&version.folder)? != *version {
+            discard(&folder.join(MODEL));
+            return Err(base_path.objects().refuse(&version.folder, RemoteErrorKind::Replaced));
+        }
+        discard(&folder.join("partial"));
+        let text = serde_json::to_vec(version).map_err(|error| StoreError::damaged(folder, error.to_string()))?;
+        durable::write(&folder.join(LISTED), &text)
+    }
+
     /// A version that was found, which is pulled unless it is here.
     pub(crate) fn get_found(&self, found: &Found<'_>, options: &RemoteOptions) -> Result<Cached> {
         let folder = self.versions().join(&found.digest);
@@ -171,7 +253,7 @@ impl Cache {
         let fetch = Fetch {
             objects: found.objects,
             base: found.base(),
-            manifest: &found.manifest,
+            files: &found.manifest.files,
             folder: folder.join(MODEL),
             partial: folder.join("partial"),
             known: &known,
@@ -187,7 +269,10 @@ impl Cache {
     /// The versions that are here with the time of their last use, the newest use first.
     fn all(&self) -> Vec<(SystemTime, PathBuf)> {
         let Ok(entries) = fs::read_dir(self.versions()) else { return Vec::new() };
-        let used = |folder: PathBuf| Some((fs::metadata(folder.join(WHOLE)).ok()?.modified().ok()?, folder));
+        let used = |folder: PathBuf| {
+            let marker = [WHOLE, LISTED].into_iter().find_map(|name| fs::metadata(folder.join(name)).ok());
+            Some((marker?.modified().ok()?, folder))
+        };
         let mut all: Vec<_> = entries.flatten().filter_map(|entry| used(entry.path())).collect();
         all.sort_by(|a, b| b.cmp(a));
         all
@@ -205,14 +290,16 @@ impl Cache {
     fn shrink(&self, kept: &str) {
         let mut sum = 0_u64;
         for (_, folder) in self.all() {
-            sum = sum.saturating_add(version_in(&folder).map_or(0, |version| version.manifest().bytes()));
+            sum = sum.saturating_add(bytes_of(&folder));
             let is_kept = folder.file_name().is_some_and(|name| name == kept);
             if sum > self.limit
                 && !is_kept
                 && matches!(lock_file(&folder.join(LOCK), FlockOperation::NonBlockingLockExclusive), Ok(Some(_)))
             {
                 // Without this file the version is not whole.
-                let _ = fs::remove_file(folder.join(WHOLE));
+                for name in [WHOLE, LISTED] {
+                    let _ = fs::remove_file(folder.join(name));
+                }
                 discard(&folder);
             }
         }
@@ -234,6 +321,16 @@ fn version_in(folder: &Path) -> Option<Version> {
     let model: ModelName = named.model.parse().ok()?;
     let (manifest, digest) = Manifest::decode(&bytes, &path, &model, named.version).ok()?;
     folder.ends_with(&digest).then(|| Version::new(model, folder.join(MODEL), manifest, digest))
+}
+
+/// The bytes of the version in a folder.
+fn bytes_of(folder: &Path) -> u64 {
+    if let Some(version) = version_in(folder) {
+        return version.manifest().bytes();
+    }
+    let listed = durable::read(&folder.join(LISTED), manifest::MAX_FILE).ok().flatten();
+    let listed = listed.and_then(|bytes| serde_json::from_slice::<ListedVersion>(&bytes).ok());
+    listed.map_or(0, |version| version.bytes())
 }
 
 /// Whether the manifest in a folder is that of the remote store. Others may write to a cache that is shared.

@@ -12,6 +12,7 @@ use object_store::azure::MicrosoftAzureBuilder;
 use object_store::client::HttpErrorKind;
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::http::HttpBuilder;
+use object_store::list::{PaginatedListOptions, PaginatedListStore};
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 use object_store::{
@@ -23,7 +24,7 @@ use reqwest::Url;
 use super::address::{Kind, RemoteAddress, Scheme};
 use super::client::{Connector, NotFollowed, Redirects, RemoteOptions, count_received, count_sent, runtime};
 use super::error::{RemoteError, RemoteErrorKind};
-use super::objects::{Answer, Body, Objects, Tag, Written};
+use super::objects::{Answer, Body, Listed, Objects, Tag, Written};
 use crate::error::{Result, StoreError};
 use crate::layout::STORE_FILE;
 
@@ -35,7 +36,15 @@ pub(crate) struct Cloud {
     store: Arc<dyn ObjectStore>,
     /// `None` for what can only be read.
     multipart: Option<Arc<dyn MultipartStore>>,
+    /// `None` for what cannot be listed.
+    lister: Option<Arc<dyn PaginatedListStore>>,
 }
+
+/// More objects than this are not read from a list.
+const MAX_LISTED: usize = 1 << 20;
+
+/// The interfaces of a bucket. Those of a web server are fewer.
+type Interfaces = (String, Arc<dyn ObjectStore>, Option<Arc<dyn MultipartStore>>, Option<Arc<dyn PaginatedListStore>>);
 
 impl fmt::Debug for Cloud {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -56,8 +65,7 @@ impl Cloud {
         let connector =
             |redirects: Redirects| -> Connector { Connector { redirects, timeout: options.timeout, basic: None } };
         let address = address.clone();
-        let (prefix, store, multipart): (_, Arc<dyn ObjectStore>, Option<Arc<dyn MultipartStore>>) = match &address.kind
-        {
+        let (prefix, store, multipart, lister): Interfaces = match &address.kind {
             Kind::Bucket { scheme: Scheme::S3, bucket, prefix } => {
                 let builder = super::credentials::s3(AmazonS3Builder::from_env())
                     .with_bucket_name(bucket)
@@ -66,7 +74,7 @@ impl Cloud {
                     .with_retry(options.retry())
                     .with_http_connector(connector(Redirects::SameHost));
                 let store = Arc::new(builder.build().map_err(failed)?);
-                (prefix.clone(), Arc::clone(&store) as _, Some(store as _))
+                (prefix.clone(), Arc::clone(&store) as _, Some(Arc::clone(&store) as _), Some(store as _))
             }
             Kind::Bucket { scheme: Scheme::Gcs, bucket, prefix } => {
                 let builder = GoogleCloudStorageBuilder::from_env()
@@ -74,7 +82,7 @@ impl Cloud {
                     .with_retry(options.retry())
                     .with_http_connector(connector(Redirects::SameHost));
                 let store = Arc::new(builder.build().map_err(failed)?);
-                (prefix.clone(), Arc::clone(&store) as _, Some(store as _))
+                (prefix.clone(), Arc::clone(&store) as _, Some(Arc::clone(&store) as _), Some(store as _))
             }
             Kind::Bucket { scheme: Scheme::Azure, bucket, prefix } => {
                 let builder = MicrosoftAzureBuilder::from_env()
@@ -82,7 +90,7 @@ impl Cloud {
                     .with_retry(options.retry())
                     .with_http_connector(connector(Redirects::SameHost));
                 let store = Arc::new(builder.build().map_err(failed)?);
-                (prefix.clone(), Arc::clone(&store) as _, Some(store as _))
+                (prefix.clone(), Arc::clone(&store) as _, Some(Arc::clone(&store) as _), Some(store as _))
             }
             Kind::Http(url) => {
                 let (url, basic) = without_password(url);
@@ -90,14 +98,14 @@ impl Cloud {
                     .with_url(url.as_str())
                     .with_retry(options.retry())
                     .with_http_connector(Connector { basic, ..connector(Redirects::Any) });
-                (String::new(), Arc::new(builder.build().map_err(failed)?), None)
+                (String::new(), Arc::new(builder.build().map_err(failed)?), None, None)
             }
             Kind::Folder(_) => {
                 let reason = "it is a folder".to_owned();
                 return Err(RemoteError::new(&address, RemoteErrorKind::InvalidAddress { reason }).into());
             }
         };
-        Ok(Self { address, prefix, store, multipart })
+        Ok(Self { address, prefix, store, multipart, lister })
     }
 
     fn path(&self, key: &str) -> Result<Path> {
@@ -163,7 +171,7 @@ impl Objects for Cloud {
         Ok(Answer::Found(Body { size, tag, chunks: Box::new(chunks) }))
     }
 
-    fn list(&self, prefix: &str) -> Result<Vec<(String, u64)>> {
+    fn list(&self, prefix: &str) -> Result<Vec<Listed>> {
         self.multipart.as_ref().ok_or_else(|| self.refuse(prefix, RemoteErrorKind::NoListing))?;
         let path = self.path(prefix)?;
         let skipped = if self.prefix.is_empty() { 0 } else { self.prefix.len() + 1 };
@@ -172,18 +180,37 @@ impl Objects for Cloud {
             let mut stream = self.store.list(Some(&path));
             while let Some(object) = stream.next().await {
                 let object = object?;
-                found.extend(object.location.as_ref().get(skipped..).map(|key| (key.to_owned(), object.size)));
+                let Some(key) = object.location.as_ref().get(skipped..) else { continue };
+                let state = object.e_tag.unwrap_or_else(|| object.last_modified.to_rfc3339());
+                found.push(Listed { key: key.to_owned(), size: object.size, state });
+                if found.len() > MAX_LISTED {
+                    return Ok(None);
+                }
             }
-            Ok(found)
+            Ok(Some(found))
         };
-        self.wait(prefix, request)
+        let too_many = || self.refuse(prefix, RemoteErrorKind::TooMany { limit: MAX_LISTED });
+        self.wait(prefix, request)?.ok_or_else(too_many)
     }
 
     fn folders(&self) -> Result<Vec<String>> {
-        self.multipart.as_ref().ok_or_else(|| self.refuse("", RemoteErrorKind::NoListing))?;
-        let path = Path::parse(&self.prefix).ok().filter(|_| !self.prefix.is_empty());
-        let found = self.wait("", self.store.list_with_delimiter(path.as_ref()))?;
-        Ok(found.common_prefixes.iter().filter_map(|path| path.filename().map(str::to_owned)).collect())
+        let lister = self.lister.as_ref().ok_or_else(|| self.refuse("", RemoteErrorKind::NoListing))?;
+        let prefix = (!self.prefix.is_empty()).then(|| format!("{}/", self.prefix));
+        let (mut folders, mut page_token) = (Vec::new(), None);
+        loop {
+            let options =
+                PaginatedListOptions { delimiter: Some("/".into()), page_token, ..PaginatedListOptions::default() };
+            let page = self.wait("", lister.list_paginated(prefix.as_deref(), options))?;
+            let found = page.result.common_prefixes.iter();
+            folders.extend(found.filter_map(|path| path.filename().map(str::to_owned)));
+            page_token = page.page_token;
+            if page_token.is_none() {
+                return Ok(folders);
+            }
+            if folders.len() > MAX_LISTED {
+                return Err(self.refuse("", RemoteErrorKind::TooMany { limit: MAX_LISTED }));
+            }
+        }
     }
 
     fn store_nearby(&self) -> Option<String> {

@@ -64,6 +64,11 @@ pub enum RemoteErrorKind {
         /// In bytes.
         limit: u64,
     },
+    /// There are more objects than are read from a list.
+    TooMany {
+        /// How many may be there.
+        limit: usize,
+    },
     /// The bytes of an object are not those of the manifest.
     WrongContents,
     /// The store can only be read.
@@ -108,6 +113,8 @@ pub enum RemoteErrorKind {
         /// The name.
         host: String,
     },
+    /// Files of a version were replaced while they were fetched.
+    Replaced,
     /// Other writers were faster each time.
     Contended,
 }
@@ -156,6 +163,7 @@ impl fmt::Display for RemoteError {
                 write!(f, "`{place}` has {found} bytes instead of {expected}")
             }
             RemoteErrorKind::TooLarge { limit } => write!(f, "`{place}` has more than {limit} bytes"),
+            RemoteErrorKind::TooMany { limit } => write!(f, "`{place}` has more than {limit} objects"),
             RemoteErrorKind::WrongContents => write!(f, "`{place}` has other contents than the manifest says"),
             RemoteErrorKind::ReadOnly => write!(f, "`{place}` can only be read"),
             RemoteErrorKind::NoListing => write!(f, "`{place}` cannot be listed"),
@@ -190,6 +198,7 @@ impl fmt::Display for RemoteError {
             RemoteErrorKind::HostRefused { host } => {
                 write!(f, "the server of `{place}` takes no requests for the host name `{}`", printable(host))
             }
+            RemoteErrorKind::Replaced => write!(f, "files of `{place}` were replaced while they were fetched"),
             RemoteErrorKind::Contended => write!(f, "other writers changed `{place}` each time before this one could"),
         }
     }

@@ -71,7 +71,7 @@ impl Remote {
 impl RemoteModel<'_> {
     /// The bytes of the files of a number.
     fn size(&self, version: u64) -> Result<u64> {
-        Ok(self.objects.list(&self.file_key(version, ""))?.iter().map(|(_, size)| size).sum())
+        Ok(self.objects.list(&self.file_key(version, ""))?.iter().map(|object| object.size).sum())
     }
 
     pub(super) fn remove(&self, versions: &[u64]) -> Result<()> {
@@ -131,8 +131,8 @@ impl RemoteModel<'_> {
 
     /// Deletes the files of a number.
     pub(crate) fn delete_files(&self, version: u64) -> Result<()> {
-        for (key, _) in self.objects.list(&self.file_key(version, ""))? {
-            self.objects.delete(&key)?;
+        for object in self.objects.list(&self.file_key(version, ""))? {
+            self.objects.delete(&object.key)?;
         }
         Ok(())
     }
@@ -140,8 +140,8 @@ impl RemoteModel<'_> {
     /// The numbers with claims of processes that died more than a day ago, and of removals that were interrupted.
     pub(super) fn leftovers(&self, labels: &Labels) -> Result<Vec<u64>> {
         let (mut claimed, mut manifests) = (Vec::new(), BTreeSet::new());
-        for (key, _) in self.objects.list(&self.hidden())? {
-            let name = key.rsplit('/').next().unwrap_or_default();
+        for object in self.objects.list(&self.hidden())? {
+            let name = object.key.rsplit('/').next().unwrap_or_default();
             let number = |suffix: &str| name.strip_suffix(suffix).and_then(crate::name::version_number);
             claimed.extend(number(".claim"));
             manifests.extend(number(".json"));

@@ -35,6 +35,9 @@
 
 mod address;
 pub(crate) mod api;
+mod base_path;
+#[cfg(test)]
+mod base_path_tests;
 mod cache;
 mod claim;
 pub(crate) mod client;
@@ -63,7 +66,8 @@ mod upload;
 mod watch;
 
 pub use address::{RemoteAddress, without_secrets};
-pub use cache::{Cache, Cached};
+pub use base_path::{BasePath, ListedVersion};
+pub use cache::{Cache, Cached, CachedFolder};
 pub use client::{RemoteOptions, traffic};
 pub use error::{RemoteError, RemoteErrorKind};
 pub use progress::Progress;

@@ -33,6 +33,15 @@ pub(crate) struct Body {
     pub(crate) chunks: Box<dyn Iterator<Item = Result<Bytes>> + Send>,
 }
 
+/// An object in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Listed {
+    pub(crate) key: String,
+    pub(crate) size: u64,
+    /// Which state of the object it is: its tag, or else when it was written.
+    pub(crate) state: String,
+}
+
 /// What became of a conditional write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Written {
@@ -50,8 +59,8 @@ pub(crate) trait Objects: Debug + Send + Sync {
     /// An object, or a range of its bytes. With a tag, only if it is another state than that.
     fn get(&self, key: &str, range: Option<Range<u64>>, unless: Option<&Tag>) -> Result<Answer>;
 
-    /// The keys that begin with `prefix`, which ends with `/`, and their sizes.
-    fn list(&self, prefix: &str) -> Result<Vec<(String, u64)>> {
+    /// The objects whose keys begin with `prefix`, which ends with `/`.
+    fn list(&self, prefix: &str) -> Result<Vec<Listed>> {
         Err(self.refuse(prefix, RemoteErrorKind::NoListing))
     }
 

@@ -191,7 +191,7 @@ fn receive(
     let fetch = Fetch {
         objects: found.objects,
         base: found.base(),
-        manifest: &found.manifest,
+        files: &found.manifest.files,
         folder: folder.clone(),
         partial: staging.join("partial"),
         known: &known,

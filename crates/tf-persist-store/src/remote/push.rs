@@ -199,7 +199,8 @@ impl Push<'_> {
 
     /// The files that are not there, or have another size, among those that match.
     fn missing(&self, is_wanted: impl Fn(&str) -> bool) -> Result<Vec<String>> {
-        let there: HashMap<String, u64> = self.model.objects.list(&self.key(""))?.into_iter().collect();
+        let there = self.model.objects.list(&self.key(""))?.into_iter();
+        let there: HashMap<String, u64> = there.map(|object| (object.key, object.size)).collect();
         let files = self.version.manifest().files.iter().filter(|file| is_wanted(&file.name));
         let missing = files.filter(|file| there.get(&self.key(&file.name)) != Some(&file.size));
         Ok(missing.map(|file| file.name.clone()).collect())
@@ -283,7 +284,7 @@ impl Push<'_> {
         }
         // Azure may go on copying after its answer.
         let there = self.model.objects.list(&self.key(""))?;
-        Ok(there.iter().any(|(key, size)| *key == to && *size == file.size))
+        Ok(there.iter().any(|object| object.key == to && object.size == file.size))
     }
 
     fn open(&self, file: &FileEntry) -> Result<File> {

@@ -272,7 +272,8 @@ impl Remote {
             return store.verify(&store.find(&Reference { model: version.model().clone(), selector })?);
         }
         let base = self.model(version.model()).file_key(version.number(), "");
-        let found: std::collections::HashMap<String, u64> = self.objects.list(&base)?.into_iter().collect();
+        let found = self.objects.list(&base)?.into_iter();
+        let found: std::collections::HashMap<String, u64> = found.map(|object| (object.key, object.size)).collect();
         let fault = |file: &FileEntry| match found.get(&format!("{base}{}", file.name)) {
             None => Some(Fault::Missing(file.name.clone())),
             Some(size) if *size == file.size => None,

@@ -12,7 +12,7 @@ use tf_persist_savedmodel::checkpoint::{CheckpointIndex, Checksum, index_path, s
 
 use super::partial::Partial;
 use crate::error::Result;
-use crate::manifest::Manifest;
+use crate::manifest::FileEntry;
 
 /// The prefix of the names of a SavedModel's checkpoint.
 const PREFIX: &str = "variables/variables";
@@ -51,7 +51,7 @@ pub(crate) type Parts = Vec<(Range<u64>, u32)>;
 
 /// The tensors of a data file by the index, which is in `folder` already; none if the file is not a checkpoint's, or
 /// the index says nothing that could be right. `scratch` is a folder for files of this function.
-pub(crate) fn parts(manifest: &Manifest, name: &str, folder: &Path, scratch: &Path) -> Parts {
+pub(crate) fn parts(files: &[FileEntry], name: &str, folder: &Path, scratch: &Path) -> Parts {
     let Some(shard) = shard_number(name) else { return Parts::new() };
     let read = || -> io::Result<Option<CheckpointIndex>> {
         // The index is checked against the sizes of the data files, which are not there yet: empty files have them.
@@ -60,7 +60,7 @@ pub(crate) fn parts(manifest: &Manifest, name: &str, folder: &Path, scratch: &Pa
         fs::create_dir_all(&there)?;
         let prefix = there.join("variables");
         fs::copy(index_path(&folder.join(PREFIX)), index_path(&prefix))?;
-        for file in &manifest.files {
+        for file in files {
             if shard_number(&file.name).is_some()
                 && let Some(name) = file.name.strip_prefix("variables/")
             {

@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use bytes::Bytes;
 
 use super::model::RemoteModel;
-use super::objects::{Answer, Body, Objects, Tag, Written};
+use super::objects::{Answer, Body, Listed, Objects, Tag, Written};
 use super::push::push;
 use super::{PullOptions, PushOptions, Remote, RemoteErrorKind, RemoteOptions, Transferred};
 use crate::error::{Result, StoreError};
@@ -138,11 +138,16 @@ impl Objects for Client<'_> {
         Ok(Answer::Found(Body { size, tag, chunks: Box::new(std::iter::once(Ok(bytes))) }))
     }
 
-    fn list(&self, prefix: &str) -> Result<Vec<(String, u64)>> {
+    fn list(&self, prefix: &str) -> Result<Vec<Listed>> {
         self.meet("list", prefix)?;
         let objects = self.bucket.objects.lock().unwrap();
         let found = objects.iter().filter(|(key, _)| key.starts_with(prefix));
-        Ok(found.map(|(key, (bytes, _))| (key.clone(), bytes.len() as u64)).collect())
+        let listed = found.map(|(key, (bytes, state))| Listed {
+            key: key.clone(),
+            size: bytes.len() as u64,
+            state: state.to_string(),
+        });
+        Ok(listed.collect())
     }
 
     fn create(&self, key: &str, bytes: Bytes) -> Result<Written> {

@@ -96,7 +96,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
             let message = format!("the served models are those of {}, which a request cannot change", catalog.name());
             return Err(Status::failed_precondition(message));
         }
-        let configs = config::check(config, Some(&self.config.models))?;
+        let configs = config::check(config, Some(&self.config.models), self.settings.remote_paths.as_deref())?;
         self.check_labels(&configs)?;
         let new: BTreeSet<String> =
             configs.keys().filter(|name| !self.config.models.contains_key(*name)).cloned().collect();
@@ -151,12 +151,13 @@ impl<T: Send + Sync + 'static> Manager<T> {
         for (name, config) in &configs {
             let model = self.models.entry(name.clone()).or_insert_with(|| Model::new(name));
             if let Some(path) = config.base_path.as_ref().filter(|_| model.config.as_ref() != Some(config)) {
-                tracing::info!(model = %name, base_path = %path.display(), policy = ?config.policy, "model configured");
+                tracing::info!(model = %name, base_path = %path, policy = ?config.policy, "model configured");
             }
             model.set_config(Some(config.clone()));
         }
         self.config.models = configs;
         self.poll.versions_due = true;
+        self.remote_poll.is_due = true;
     }
 
     /// Replies to reload requests whose models are available or have failed.

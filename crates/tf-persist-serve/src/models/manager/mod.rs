@@ -5,6 +5,7 @@ mod catalog;
 mod configure;
 mod labels;
 mod publish;
+mod remote;
 
 use std::collections::BTreeMap;
 use std::panic::resume_unwind;
@@ -17,14 +18,15 @@ use arc_swap::ArcSwap;
 use tf_persist_proto::serving::ModelServerConfig;
 use tokio::sync::{oneshot, watch};
 
+use super::config::BasePath;
 use super::crash_journal::CrashJournal;
-use super::folder::FoundVersions;
 use super::load::{LoadQueue, Loader};
 use super::poll::{PollRequest, PollResult};
+use super::remote_paths::{RemoteFound, RemoteModel};
 use super::state_machine::{Action, LoadOutcome, Model, RetryPolicy};
 use super::unload::UnloadJob;
 use super::view::View;
-use super::{Catalog, LabelRule, ModelSettings, ModelSource, config, load, poll, unload};
+use super::{Catalog, LabelRule, ModelSettings, ModelSource, config, load, poll, remote_paths, unload};
 use crate::status::Status;
 use configure::Waiter;
 use labels::AwaitedLabel;
@@ -40,6 +42,8 @@ const MAX_IDLE_WAIT: Duration = Duration::from_secs(3600);
 pub(super) enum Event<T> {
     /// The result of a poll of the file system.
     Polled(PollResult),
+    /// The result of a poll of base paths elsewhere.
+    RemotePolled(Vec<RemoteFound>),
     /// A load has begun.
     Started { model: String, id: u64 },
     /// A load has ended.
@@ -92,11 +96,13 @@ pub(super) struct Manager<T> {
     events: Receiver<Event<T>>,
     queue: Arc<LoadQueue>,
     poller: Sender<PollRequest>,
+    remote_poller: Sender<Vec<RemoteModel>>,
     unloader: Sender<UnloadJob<T>>,
     models: BTreeMap<String, Model<T>>,
     /// The number that the last version got.
     last_id: u64,
     poll: PollState,
+    remote_poll: RemotePollState,
     config: ConfigState,
     published: Published<T>,
     /// Who waits for the end, once it has begun.
@@ -112,6 +118,15 @@ struct PollState {
     config_due: bool,
     next_versions: Option<Instant>,
     next_config: Option<Instant>,
+}
+
+/// When base paths elsewhere are polled.
+#[derive(Default)]
+struct RemotePollState {
+    is_running: bool,
+    /// They are to be polled as soon as no poll is running.
+    is_due: bool,
+    next: Option<Instant>,
 }
 
 /// Which configuration is served, and who waits for what in it.
@@ -164,7 +179,7 @@ pub(super) fn start<L: Loader>(
         }
         source => (config::read(source.as_ref())?, None),
     };
-    let configs = config::check(&file, None)?;
+    let configs = config::check(&file, None, settings.remote_paths.as_deref())?;
     let journal = Arc::new(CrashJournal::open(settings.load.journal.as_deref(), SystemTime::now()));
     let (changed, _) = watch::channel(());
     let view = ArcSwap::from_pointee(View::empty());
@@ -177,6 +192,7 @@ pub(super) fn start<L: Loader>(
     });
     let (event_sender, events) = mpsc::channel();
     let (poller, poll_requests) = mpsc::channel();
+    let (remote_poller, remote_requests) = mpsc::channel();
     let (unloader, unload_jobs) = mpsc::channel();
     let queue = Arc::new(LoadQueue::default());
     let now = Instant::now();
@@ -184,6 +200,7 @@ pub(super) fn start<L: Loader>(
         events,
         queue: queue.clone(),
         poller,
+        remote_poller,
         unloader,
         models: BTreeMap::new(),
         last_id: 0,
@@ -194,6 +211,7 @@ pub(super) fn start<L: Loader>(
             next_versions: None,
             next_config: settings.file_poll().map(|poll| now + poll),
         },
+        remote_poll: RemotePollState::default(),
         config: ConfigState {
             models: config::ModelConfigs::new(),
             file,
@@ -226,6 +244,9 @@ pub(super) fn start<L: Loader>(
     }
     unload::start(loader, unload_jobs, event_sender.clone())?;
     poll::start(poll_requests, event_sender.clone(), manager.settings.load.prepare.clone())?;
+    if let Some(paths) = &manager.settings.remote_paths {
+        remote_paths::start(paths.clone(), remote_requests, event_sender.clone())?;
+    }
     load::spawn("models", move || manager.run())?;
     Ok((shared, event_sender))
 }
@@ -279,6 +300,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
         let now = Instant::now();
         match event {
             Event::Polled(result) => self.apply_poll(result, now),
+            Event::RemotePolled(found) => self.apply_remote_poll(found, now),
             Event::Started { model, id } => self.with_model(&model, |model| model.started(id)),
             Event::Finished { model, id, outcome } => {
                 let retries =
@@ -293,6 +315,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
             Event::Reload { config, requested_by, reply } => self.reload(&config, &requested_by, reply, now),
             Event::Refresh => {
                 (self.poll.versions_due, self.poll.config_due) = (true, true);
+                self.remote_poll.is_due = true;
                 self.config.apply_unchanged_file = true;
             }
             Event::Stop { reply } => {
@@ -332,29 +355,10 @@ impl<T: Send + Sync + 'static> Manager<T> {
                 model.observe_stamp(path, *stamp, settled);
             }
             let Some(config) = &model.config else { continue };
-            let Some(base_path) = &config.base_path else { continue };
+            let Some(BasePath::Folder(base_path)) = &config.base_path else { continue };
             // If the model was reconfigured in the meantime, the next poll reads the right folder.
             let Some(found) = result.found.get(base_path) else { continue };
-            model.was_polled = true;
-            let chosen = match found {
-                Ok(FoundVersions { versions, warning }) => {
-                    let base_path = base_path.display();
-                    let missing = config.policy.missing(versions);
-                    model.problem = match warning {
-                        None if !missing.is_empty() => Some(format!(
-                            "its policy names versions that are not under the base path `{base_path}`: {missing:?}"
-                        )),
-                        warning => warning.clone(),
-                    };
-                    config.policy.choose(versions)
-                }
-                // Loaded versions stay: the folder may come back.
-                Err(error) => {
-                    model.problem = Some(error.clone());
-                    continue;
-                }
-            };
-            model.aspire(&chosen, &mut self.last_id);
+            model.find(found, &mut self.last_id);
         }
         self.warn_about_problems(now);
     }
@@ -397,6 +401,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
             }
         }
         self.start_poll(now);
+        self.start_remote_poll(now);
     }
 }
 
@@ -415,7 +420,11 @@ impl<T: Send + Sync + 'static> Manager<T> {
         let mut request = PollRequest { config, ..PollRequest::default() };
         if poll.versions_due {
             let configs = self.models.values().filter_map(|model| model.config.as_ref());
-            request.base_paths = configs.filter_map(|config| config.base_path.clone()).collect();
+            let folder = |config: &config::ModelConfig| match &config.base_path {
+                Some(BasePath::Folder(path)) => Some(path.clone()),
+                _ => None,
+            };
+            request.base_paths = configs.filter_map(folder).collect();
             request.catalog = self.settings.catalog().cloned();
             request.failed = self.models.values().flat_map(Model::watched).map(std::path::Path::to_path_buf).collect();
             poll.next_versions = self.settings.poll.map(|interval| now + interval);
@@ -431,6 +440,8 @@ impl<T: Send + Sync + 'static> Manager<T> {
     fn next_deadline(&self, now: Instant) -> Duration {
         let can_poll = !self.poll.is_running && self.stopping.is_none();
         let polls = [self.poll.next_versions, self.poll.next_config].into_iter().flatten().filter(|_| can_poll);
+        let can_poll = !self.remote_poll.is_running && self.stopping.is_none();
+        let polls = polls.chain(self.remote_poll.next.filter(|_| can_poll));
         let retries = self.models.values().filter_map(Model::next_retry);
         let waiters = self.config.waiters.iter().map(Waiter::next_deadline);
         let next = polls.chain(retries).chain(waiters).min();

@@ -6,7 +6,7 @@ use tf_persist_core::Code;
 use tf_persist_proto::serving::ModelServerConfig;
 
 use crate::models::ModelSource;
-use crate::models::config::{ModelConfigs, Policy, check, read};
+use crate::models::config::{BasePath, ModelConfigs, Policy, check, read};
 use crate::status::Status;
 
 /// An entry of the list of models.
@@ -22,7 +22,7 @@ fn parse(text: &str) -> Result<ModelServerConfig, Status> {
 }
 
 fn checked(models: &[String], old: Option<&ModelConfigs>) -> Result<ModelConfigs, Status> {
-    check(&parse(&format!("model_config_list {{ {} }}", models.concat())).unwrap(), old)
+    check(&parse(&format!("model_config_list {{ {} }}", models.concat())).unwrap(), old, None)
 }
 
 fn refused(models: &[String], old: Option<&ModelConfigs>) -> String {
@@ -47,7 +47,7 @@ fn valid_configurations_are_read() {
         None,
     )
     .unwrap();
-    let paths: Vec<&str> = models.values().map(|model| model.base_path.as_ref().unwrap().to_str().unwrap()).collect();
+    let paths: Vec<String> = models.values().map(|model| model.base_path.as_ref().unwrap().to_string()).collect();
     assert_eq!(paths, ["/m/a", "/m/b", "/m/c", "/m/d", "/m/e"]);
     let policies: Vec<&Policy> = models.values().map(|model| &model.policy).collect();
     let specific = Policy::Specific(BTreeSet::from([1, 3]));
@@ -93,13 +93,13 @@ fn other_kinds_of_configuration_are_refused() {
     let nothing = ModelServerConfig::new();
     for (config, old) in [(&custom, None), (&custom, Some(ModelConfigs::new())), (&nothing, Some(ModelConfigs::new()))]
     {
-        let status = check(config, old.as_ref()).unwrap_err();
+        let status = check(config, old.as_ref(), None).unwrap_err();
         assert_eq!(status.code, Code::InvalidArgument);
         assert!(status.message.contains("Only ModelConfigList is currently supported"));
     }
     // A server may start without models.
-    assert!(check(&nothing, None).unwrap().is_empty());
-    assert!(check(&parse("model_config_list {}").unwrap(), Some(&ModelConfigs::new())).unwrap().is_empty());
+    assert!(check(&nothing, None, None).unwrap().is_empty());
+    assert!(check(&parse("model_config_list {}").unwrap(), Some(&ModelConfigs::new()), None).unwrap().is_empty());
 }
 
 #[test]
@@ -120,10 +120,12 @@ fn parse_errors_have_a_position() {
 #[test]
 fn one_model_needs_no_file() {
     let source = |path: &str| ModelSource::BasePath { name: "default".into(), path: path.into() };
-    let models = check(&read(Some(&source("/models/m"))).unwrap(), None).unwrap();
-    assert_eq!(models["default"].base_path, Some(PathBuf::from("/models/m")));
+    let models = check(&read(Some(&source("/models/m"))).unwrap(), None, None).unwrap();
+    assert_eq!(models["default"].base_path, Some(BasePath::Folder("/models/m".into())));
     assert_eq!(models["default"].policy, Policy::Latest(1));
-    assert!(check(&read(Some(&source("models/m"))).unwrap(), None).unwrap_err().message.contains("absolute path"));
+    assert!(
+        check(&read(Some(&source("models/m"))).unwrap(), None, None).unwrap_err().message.contains("absolute path")
+    );
     for source in [None, Some(source(""))] {
         assert!(read(source.as_ref()).unwrap_err().message.contains("are empty!"));
     }

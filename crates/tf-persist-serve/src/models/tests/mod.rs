@@ -6,5 +6,6 @@ mod crash_journal;
 mod folder;
 mod harness;
 mod reload;
+mod remote_paths;
 mod serve;
 mod state_machine;

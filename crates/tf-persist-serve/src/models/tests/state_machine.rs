@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::models::State::{self, Available, End, Loading, Start, Unloading};
-use crate::models::config::{ModelConfig, Policy};
+use crate::models::config::{BasePath, ModelConfig, Policy};
 use crate::models::folder::FileStamp;
 use crate::models::state_machine::{Action, LoadError, LoadJob, LoadOutcome, MAX_ENDED, Model, RetryPolicy};
 use crate::status::Status;
@@ -20,7 +20,7 @@ struct Harness {
 impl Harness {
     fn new() -> Self {
         let mut model = Model::new("m");
-        let (base_path, policy) = (PathBuf::from("/m"), Policy::Latest(1));
+        let (base_path, policy) = (BasePath::Folder("/m".into()), Policy::Latest(1));
         model.set_config(Some(ModelConfig { base_path: Some(base_path), policy, labels: BTreeMap::new() }));
         Self { model, ids: 0, now: Instant::now() }
     }
