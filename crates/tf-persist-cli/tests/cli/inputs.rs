@@ -214,7 +214,7 @@ fn invalid_json_is_refused_with_its_position() {
     json("{\"instances\": []}").says("empty");
     json("{\"instances\": 5}").says("`instances`");
     json("[1, 2]").says("a request is a JSON object");
-    json(&format!("{{\"inputs\": {}{}}}", "[".repeat(10_000), "]".repeat(10_000))).says("nested too deeply");
+    json(&format!("{{\"inputs\": {}{}}}", "[".repeat(10_000), "]".repeat(10_000))).says("nested deeper");
     json(&"[".repeat(1_000_000));
     json("{\"inputs\": \"\u{1b}]0;owned\u{7}\"}");
 }

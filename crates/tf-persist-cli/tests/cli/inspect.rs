@@ -95,7 +95,7 @@ fn the_json_report_is_as_documented() {
     let dir = Dir::new();
     let json = inspect(&dir, "tf1_graph/model --format json").ok().json();
     let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
-    assert_eq!(keys(&json), "path file meta_graphs variables fingerprint");
+    assert_eq!(keys(&json), "path file meta_graphs variables fingerprint optimized");
     let graph = &json["meta_graphs"][0];
     let expected = "tags tensorflow_version git_version producer signatures nodes functions function_nodes ops custom_ops \
                     init_op object_graph_nodes training assets missing missing_ops restored_besides";
@@ -110,13 +110,26 @@ fn the_json_report_is_as_documented() {
     assert_eq!(graph["init_op"], "init_all_tables");
     assert_eq!(keys(&json["variables"]), "count bytes shards all tables");
     assert_eq!(keys(&json["variables"]["all"][0]), "name key dtype shape bytes");
-    assert!(json["fingerprint"].is_null());
+    assert!(json["fingerprint"].is_null() && json["optimized"].is_null());
     let digits = inspect(&dir, "digits/model --format json").ok().json();
     let expected = "saved_model_checksum graph_def_program_hash signature_def_hash saved_object_graph_hash \
                     checkpoint_hash uuid checkpoint";
     assert_eq!(keys(&digits["fingerprint"]), expected);
     assert!(digits["fingerprint"].as_object().unwrap().values().all(Value::is_string), "64-bit numbers are text");
     assert_eq!(digits["fingerprint"]["checkpoint"], "matches");
+}
+
+#[test]
+fn an_optimised_model_says_of_which_it_was_made() {
+    let dir = Dir::new();
+    dir.cmd("export models/digits/model optimized --optimized").without_tensorflow().run().ok();
+    let checksum =
+        inspect(&dir, "digits/model --format json").ok().json()["fingerprint"]["saved_model_checksum"].clone();
+    let json = dir.cmd("inspect optimized --format json").without_tensorflow().run().ok().json();
+    assert_eq!(json["optimized"]["changes"], json!(["constants"]));
+    assert_eq!(json["optimized"]["from"]["saved_model_checksum"], checksum);
+    let text = dir.cmd("inspect optimized").without_tensorflow().run().ok();
+    text.prints("constants; from the model with the fingerprint").prints(checksum.as_str().unwrap());
 }
 
 #[test]

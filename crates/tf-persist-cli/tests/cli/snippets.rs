@@ -51,6 +51,7 @@ const NOT_RUN: [(&str, &str, &str); 28] = [
     ("docs/keras_exporter.md", "pip install", "it fetches over the network; python/tests run the exporter"),
     ("docs/keras_exporter.md", "serving_default: image", "it is what the exporter prints"),
     ("docs/op_libraries.md", "", "its models need op libraries; op_libraries.rs runs such"),
+    ("docs/optimize.md", "$ tf-persist run", "its array is the reader's; tests/interop/optimize.rs runs the options"),
     ("docs/remotes.md", "tf-persist run s3://", "it needs a bucket; python/checks/check_remotes.py has one"),
     (
         "docs/remotes.md",
