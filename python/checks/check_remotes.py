@@ -94,8 +94,9 @@ def command_line(tf_persist: str, bucket: str, environment: dict[str, str], fold
         (f"store sync {bucket}/team --store {other}", "digits@2: pulled", 0),
         (f"inspect {bucket}/team/digits@9", "has no version 9", 1),
         (f"inspect {bucket}/team/digits/1", f"the version is `{bucket}/team/digits@1`", 1),
-        (f"store list --store {bucket}", f"`{bucket}` is not a store of models, and `{bucket}/team` is one", 1),
-        (f"store show digits@1 --store {bucket}", f"`{bucket}` is not a store of models, and `{bucket}/team` is one", 1),
+        # The suite has left other stores there, any of which may be named.
+        (f"store list --store {bucket}", f"`{bucket}` is not a store of models, and `{bucket}/", 1),
+        (f"store show digits@1 --store {bucket}", f"`{bucket}` is not a store of models, and `{bucket}/", 1),
         (f"store list --store {bucket}/team/digits", f"is not a store of models, and `{bucket}/team` is one", 1),
         (f"store list --store {bucket}-absent/x", "bucket does not exist", 1),
     ]
