@@ -75,6 +75,13 @@ impl MemoryFolder {
         Ok(MemoryFile { folder: self, name, handle: NonNull::new(handle) })
     }
 
+    /// Creates a file with these bytes, which are copied.
+    pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let mut file = self.create(name)?;
+        file.append(bytes)?;
+        file.close()
+    }
+
     /// Deletes a file. On failure, it is deleted with the folder.
     pub(crate) fn delete_file(&self, name: &str) {
         let Ok(path) = c_path(&self.path.join(name)) else { return };

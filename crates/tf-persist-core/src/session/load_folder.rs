@@ -80,21 +80,16 @@ impl LoadFolder {
         graph: &FrozenModel,
         library: &Library,
     ) -> Result<Self> {
-        let reads_itself = !meta_graph.custom_ops().is_empty() && !graph.assets.is_empty();
-        if reads_itself || meta_graph.ops().contains_key(MAPS_FILES) {
+        if needs_disk(meta_graph, !graph.assets.is_empty()) {
             let reason = "its ops read files by themselves".to_owned();
             return Err(ModelError::Unsupported { path: model.path().to_path_buf(), reason, hint: None }.into());
         }
         let folder = MemoryFolder::new(library)?;
-        let mut file = folder.create(GRAPH_FILE)?;
-        file.append(&graph.bytes)?;
-        file.close()?;
+        folder.write(GRAPH_FILE, &graph.bytes)?;
         for asset in &graph.assets {
             let name = format!("{ASSETS}/{asset}");
             let Some(bytes) = model.files().read(&name, MAX_ASSET_BYTES, "what is copied to memory")? else { continue };
-            let mut file = folder.create(&name)?;
-            file.append(&bytes)?;
-            file.close()?;
+            folder.write(&name, &bytes)?;
         }
         Ok(Self::Changed(folder))
     }
@@ -110,9 +105,7 @@ impl LoadFolder {
     fn in_memory(model: &SavedModel, pack: &Arc<Pack>, library: &Library) -> Result<Self> {
         let folder = MemoryFolder::new(library)?;
         // In binary form: this file system fails at the end of a text.
-        let mut graph = folder.create(GRAPH_FILE)?;
-        graph.append(model.bytes())?;
-        graph.close()?;
+        folder.write(GRAPH_FILE, model.bytes())?;
         for (number, entry) in needed(pack, None) {
             let mut file = folder.create(&entry.name)?;
             pack.for_each_piece(number, |piece| Ok(file.append(piece.bytes())?))?;
@@ -202,8 +195,13 @@ impl LoadFolder {
 
 /// Where the files are unpacked by default.
 fn default_target(pack: &Pack, meta_graph: &MetaGraph) -> UnpackTarget {
-    let reads_itself = !meta_graph.custom_ops().is_empty() && pack.has_folder(ASSETS);
-    if reads_itself || meta_graph.ops().contains_key(MAPS_FILES) { UnpackTarget::Disk } else { UnpackTarget::Memory }
+    if needs_disk(meta_graph, pack.has_folder(ASSETS)) { UnpackTarget::Disk } else { UnpackTarget::Memory }
+}
+
+/// Whether ops of the graph read files without TensorFlow's file system.
+fn needs_disk(meta_graph: &MetaGraph, has_assets: bool) -> bool {
+    let reads_itself = !meta_graph.custom_ops().is_empty() && has_assets;
+    reads_itself || meta_graph.ops().contains_key(MAPS_FILES)
 }
 
 /// The files that TensorFlow reads: variables, assets, and the graph if it is named.

@@ -5,6 +5,7 @@ use sha2::{Digest, Sha256};
 
 use super::SavedModel;
 use super::layout::OPTIMIZED_FILE;
+use crate::container::pack::push_hex;
 use crate::error::{Error, Result};
 
 /// The file has a few hundred bytes.
@@ -42,20 +43,18 @@ impl Optimized {
     pub(crate) fn of(source: &SavedModel) -> Result<Self> {
         let fingerprint = source.fingerprint().ok().flatten();
         let index = source.variables()?.index.as_ref();
+        let mut graph_sha256 = String::new();
+        push_hex(&mut graph_sha256, &Sha256::digest(source.bytes()));
         Ok(Self {
             changes: vec!["constants".to_owned()],
             from: OptimizedFrom {
-                graph_sha256: hex(&Sha256::digest(source.bytes())),
+                graph_sha256,
                 saved_model_checksum: fingerprint.map(|it| it.saved_model_checksum.to_string()),
                 checkpoint_hash: index.map(|index| index.fingerprint().to_string()),
             },
             by: concat!("tf-persist ", env!("CARGO_PKG_VERSION")).to_owned(),
         })
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl SavedModel {
