@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use crate::error::{Result, StoreError};
 use crate::remote::api::is_host;
-use crate::remote::{RemoteError, RemoteErrorKind};
+use crate::remote::{RemoteError, RemoteErrorKind, without_secrets};
 
 /// The scheme of an address.
 const SCHEME: &str = "oci://";
@@ -91,7 +91,7 @@ impl FromStr for OciAddress {
     fn from_str(text: &str) -> Result<Self> {
         let invalid = |reason: &str| {
             let reason = reason.to_owned();
-            StoreError::from(RemoteError::new(text, RemoteErrorKind::InvalidAddress { reason }))
+            StoreError::from(RemoteError::new(without_secrets(text), RemoteErrorKind::InvalidAddress { reason }))
         };
         let Some(rest) = text.strip_prefix(SCHEME) else {
             return Err(invalid("it does not begin with `oci://`"));
@@ -100,12 +100,7 @@ impl FromStr for OciAddress {
             return Err(invalid("it has no repository: `oci://HOST/REPOSITORY:TAG`"));
         };
         if host.contains('@') {
-            return Err(StoreError::from(RemoteError::new(
-                format!("{SCHEME}…/{rest}"),
-                RemoteErrorKind::InvalidAddress {
-                    reason: "it has a user or password, which belong into docker's `config.json`".into(),
-                },
-            )));
+            return Err(invalid("it has a user or password, which belong into docker's `config.json`"));
         }
         if !is_host(host) {
             return Err(invalid("its host is not a name or a number, perhaps with a port"));
@@ -196,6 +191,14 @@ mod tests {
         ] {
             let error = parsed(text).unwrap_err();
             assert!(error.contains(reason) && !error.contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn passwords_are_not_shown() {
+        for text in ["oci://ada:secret@host/digits:1", "oci://ada:secret@host"] {
+            let error = text.parse::<OciAddress>().unwrap_err().to_string();
+            assert!(!error.contains("secret") && error.contains("host"), "{error}");
         }
     }
 
