@@ -21,7 +21,7 @@ With --facts each line has what the tests of the catalogue of ops need: `statefu
 
 With --names each line has the names of the op's outputs, `*` behind those that are lists:
 
-    .venv/bin/python python/generate/list_ops.py --names > crates/tf-persist-keras/src/graph/op_outputs_2_21.txt
+    .venv/bin/python python/generate/list_ops.py --names > crates/tf-persist-savedmodel/src/ops/op_output_names_2_21.txt
 
 The library is opened by itself, through ctypes: importing the tensorflow
 package would register ops that only Python has.

@@ -86,7 +86,7 @@ pub mod internals {
     pub use crate::export::{FrozenModel, Staging, check_target};
     pub use crate::foreign::recognize as recognize_foreign;
     pub use crate::graph::{attr, free_name};
-    pub use crate::ops::{HandleKind, gives_reference, runs_python, variable_kind};
+    pub use crate::ops::{HandleKind, gives_reference, output_names, runs_python, variable_kind};
     pub use crate::rewrite::prune::saver_in_scope;
     pub use crate::saved_model::restored::{Restored, SavedTensor};
     pub use crate::saved_model::{

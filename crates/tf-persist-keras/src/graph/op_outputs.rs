@@ -1,22 +1,10 @@
 //! The names of the outputs of TensorFlow's ops, by which nodes of functions refer to tensors.
 
-use std::collections::HashMap;
-use std::sync::LazyLock;
-
-/// An op and the names of its outputs a line, `*` behind those that are lists. `python/generate/list_ops.py` makes it.
-const TABLE: &str = include_str!("op_outputs_2_21.txt");
-
-static OUTPUTS: LazyLock<HashMap<&str, Vec<&str>>> = LazyLock::new(|| {
-    let line = |line: &'static str| {
-        let mut words = line.split(' ');
-        Some((words.next()?, words.collect()))
-    };
-    TABLE.lines().filter_map(line).collect()
-});
+use tf_persist_savedmodel::internals::output_names;
 
 /// The name of an output and its index under that name. `None` if the op has no such output, or several lists.
 pub(crate) fn output_name(op: &str, output: usize) -> Option<(&'static str, usize)> {
-    let names = OUTPUTS.get(op)?;
+    let names: Vec<&str> = output_names(op)?.collect();
     match names.as_slice() {
         [list] if list.ends_with('*') => Some((list.trim_end_matches('*'), output)),
         names if names[..=output.min(names.len() - 1)].iter().any(|name| name.ends_with('*')) => None,

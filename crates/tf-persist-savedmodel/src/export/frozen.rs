@@ -4,8 +4,8 @@ use super::SaveOptions;
 use super::save::{encode, finish_pruned};
 use crate::checkpoint::CheckpointReader;
 use crate::error::Result;
-use crate::rewrite::freeze;
 use crate::rewrite::prune::{self, Pruned};
+use crate::rewrite::{freeze, simplify};
 use crate::saved_model::{MetaGraph, SavedModel};
 
 /// The file of a model whose variables are constants, and the assets that it reads.
@@ -18,11 +18,12 @@ pub struct FrozenModel {
 }
 
 impl SavedModel {
-    /// What [`SavedModel::save`] with [`SaveOptions::optimized`] would write as `saved_model.pb`.
+    /// What [`SavedModel::save`] with [`SaveOptions::optimized`] would write as `saved_model.pb`. `simplified` is
+    /// whether more is done than to make constants.
     ///
     /// # Errors
     /// As [`SavedModel::save`]: a signature writes a variable, the constants exceed the limit of protobuf, and others.
-    pub fn freeze(&self, meta_graph: &MetaGraph) -> Result<FrozenModel> {
+    pub fn freeze(&self, meta_graph: &MetaGraph, simplified: bool) -> Result<FrozenModel> {
         let rewrite = SaveOptions::default().optimized(true).rewrite_of(meta_graph);
         let Pruned { mut definition, kept, dropped_assets, functions, .. } =
             prune::prune(self, meta_graph, None, &rewrite)?;
@@ -30,6 +31,9 @@ impl SavedModel {
         if let Some(index) = &self.variables()?.index {
             let reader = CheckpointReader::new(index.clone());
             freeze::freeze(self.path(), &mut definition, kept.as_deref().unwrap_or_default(), &reader)?;
+        }
+        if simplified {
+            simplify(&mut definition);
         }
         finish_pruned(self, &mut definition, &functions)?;
         let assets = definition.asset_file_def.iter().map(|asset| asset.filename.clone());

@@ -16,8 +16,8 @@ use crate::checkpoint::{CheckpointIndex, CheckpointReader};
 use crate::container::Files;
 use crate::container::pack::is_pack_path;
 use crate::error::{Error, Hint, Result, SavedModelError};
-use crate::rewrite::freeze;
 use crate::rewrite::prune::{self, Pruned};
+use crate::rewrite::{freeze, simplify};
 use crate::saved_model::layout::{GRAPH_FILE, STATE_FILE};
 use crate::saved_model::{MAX_FILE_BYTES, MetaGraph, SCHEMA_VERSION, SavedModel, TrainingState, Variable, Variables};
 
@@ -235,6 +235,9 @@ fn write_changed(
         let none = Vec::new();
         if let Some(reader) = reader {
             freeze::freeze(source.path(), &mut definition, kept.as_ref().unwrap_or(&none), reader)?;
+        }
+        if rewrite.simplified {
+            simplify(&mut definition);
         }
     } else if let Some(reader) = reader {
         variables = values::write_some(reader, kept.as_deref(), tracked.as_ref(), (staging, options.plain))?;

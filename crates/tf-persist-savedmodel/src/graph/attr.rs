@@ -62,6 +62,22 @@ pub fn strings(node: &pb::NodeDef) -> Option<Vec<String>> {
     strings.iter().map(|string| std::str::from_utf8(string).ok().map(str::to_owned)).collect()
 }
 
+/// The dtype in an attribute.
+pub fn type_of(node: &pb::NodeDef, name: &str) -> Option<DType> {
+    match node.attr.get(name)?.value {
+        Some(Value::Type(dtype)) => Some(DType::from_number(dtype.value())),
+        _ => None,
+    }
+}
+
+/// The text in an attribute, or this one if the node does not have the attribute.
+pub fn text_or<'n>(node: &'n pb::NodeDef, name: &str, default: &'n str) -> &'n str {
+    match node.attr.get(name).and_then(|attr| attr.value.as_ref()) {
+        Some(Value::S(text)) => std::str::from_utf8(text).unwrap_or_default(),
+        _ => default,
+    }
+}
+
 /// The dtypes in a list attribute; empty if the node has no such attribute.
 pub fn list_of_types(node: &pb::NodeDef, name: &str) -> Vec<ProtoType> {
     match node.attr.get(name).and_then(|attr| attr.value.as_ref()) {

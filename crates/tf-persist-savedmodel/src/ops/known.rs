@@ -1,6 +1,6 @@
 //! The ops of TensorFlow, with their attributes and outputs.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 
 /// The version of TensorFlow whose ops are listed.
@@ -34,6 +34,17 @@ pub(crate) fn outputs(op: &str) -> Option<impl Iterator<Item = &'static str>> {
     OUTPUTS.get(op).map(|outputs| outputs.split(' '))
 }
 
+/// The names of the outputs of every op that has some. Made by `python/generate/list_ops.py --names`.
+static OUTPUT_NAMES: LazyLock<HashMap<&'static str, &'static str>> = LazyLock::new(|| {
+    include_str!("op_output_names_2_21.txt").lines().filter_map(|line| line.split_once(' ')).collect()
+});
+
+/// The names of an op's outputs, with `*` behind those that are lists; `None` if it has none or is unknown.
+#[doc(hidden)]
+pub fn output_names(op: &str) -> Option<impl Iterator<Item = &'static str>> {
+    OUTPUT_NAMES.get(op).map(|names| names.split(' '))
+}
+
 /// Every op of that TensorFlow.
 #[cfg(test)]
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
@@ -41,30 +52,41 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
 }
 
 /// A fact about an op in TensorFlow's registry.
-#[cfg(test)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fact {
     /// It has state or an effect (`OpDef.is_stateful`).
     IsStateful,
     /// It takes a reference to a variable.
+    #[cfg(test)]
     TakesReference,
     /// It takes a reference to a text: the handle of a table or a queue.
+    #[cfg(test)]
     TakesTextReference,
     /// It takes no reference and returns one, with a dtype from an attribute.
+    #[cfg(test)]
     GivesReference,
 }
 
 /// The ops for which this is true, sorted. Made by `python/generate/list_ops.py --facts`.
-#[cfg(test)]
 pub(crate) fn facts(fact: Fact) -> impl Iterator<Item = &'static str> {
     let word = match fact {
         Fact::IsStateful => "stateful",
+        #[cfg(test)]
         Fact::TakesReference => "takes_reference",
+        #[cfg(test)]
         Fact::TakesTextReference => "takes_text_reference",
+        #[cfg(test)]
         Fact::GivesReference => "gives_reference",
     };
     let lines = include_str!("op_facts_2_21.txt").lines().filter_map(|line| line.split_once(' '));
     lines.filter(move |(_, facts)| facts.split(' ').any(|fact| fact == word)).map(|(name, _)| name)
+}
+
+static STATEFUL: LazyLock<HashSet<&'static str>> = LazyLock::new(|| facts(Fact::IsStateful).collect());
+
+/// Whether an op of that TensorFlow has state or an effect, or takes the handle of something that has.
+pub(crate) fn is_stateful(op: &str) -> bool {
+    STATEFUL.contains(op)
 }
 
 fn find(op: &str) -> Option<&'static str> {

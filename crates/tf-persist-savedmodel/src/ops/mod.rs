@@ -2,7 +2,7 @@
 //!
 //! | fact | file |
 //! |---|---|
-//! | TensorFlow 2.21 has the op, with these attributes and outputs | `known.rs`, `ops_2_21.txt`, `op_outputs_2_21.txt` |
+//! | TensorFlow 2.21 has the op, with these attributes and outputs | `known.rs`, `ops_2_21.txt`, `op_outputs_2_21.txt`, `op_output_names_2_21.txt` |
 //! | it holds a variable, as a handle or as a reference | `variables.rs` |
 //! | it writes state that outlives a run | `state.rs` |
 //! | it calls functions, with these arguments | `calls.rs` |
@@ -28,8 +28,10 @@ pub(crate) use calls::{CallOp, call_op};
 pub use effects::runs_python;
 #[cfg(test)]
 pub(crate) use known::names;
+#[doc(hidden)]
+pub use known::output_names;
 pub use known::{OPS_VERSION, is_known_op};
-pub(crate) use known::{is_known_attribute, outputs};
+pub(crate) use known::{is_known_attribute, is_stateful, outputs};
 pub use packages::{OpPackage, last_tensorflow_with_kernel, usual_package};
 pub(crate) use shapes::checks_shapes;
 pub(crate) use state::{State, state_written};

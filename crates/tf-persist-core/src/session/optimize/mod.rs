@@ -38,6 +38,9 @@ const WORTHWHILE: f64 = 1.03;
 pub struct Optimization {
     /// Whether variables became constants.
     pub constants: bool,
+    /// Whether the graph was simplified as well: calls became nodes, and what follows a convolution or a matrix product
+    /// a part of its weights.
+    pub simplified: bool,
     /// Whether graphs run in the calling thread although the options left that to TensorFlow.
     pub calling_thread: bool,
     /// How many times as fast it was in the trial as the model as it is; `None` if it was not tried.
@@ -50,18 +53,27 @@ pub struct Optimization {
 
 impl Optimization {
     fn none(reason: impl Into<String>) -> Self {
-        Self { constants: false, calling_thread: false, speedup: None, requests: 0, reason: Some(reason.into()) }
+        Self {
+            constants: false,
+            simplified: false,
+            calling_thread: false,
+            speedup: None,
+            requests: 0,
+            reason: Some(reason.into()),
+        }
     }
 }
 
 impl fmt::Display for Optimization {
     /// A predicate: "has constants for variables; 2.1 times as fast in a trial of 4 requests".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.constants, self.calling_thread) {
-            (true, true) => f.write_str("has constants for variables, and runs in the calling thread")?,
-            (true, false) => f.write_str("has constants for variables")?,
-            (false, true) => f.write_str("is as it was, and runs in the calling thread")?,
-            (false, false) => f.write_str("is as it was")?,
+        f.write_str(match (self.constants, self.simplified) {
+            (true, true) => "has constants for variables and is simplified",
+            (true, false) => "has constants for variables",
+            (false, _) => "is as it was",
+        })?;
+        if self.calling_thread {
+            f.write_str(", and runs in the calling thread")?;
         }
         if let Some(speedup) = self.speedup {
             let requests = if self.requests == 1 { "request" } else { "requests" };
@@ -74,12 +86,93 @@ impl fmt::Display for Optimization {
     }
 }
 
-/// Loads a model with its variables as constants if that is possible.
+/// Loads a model with its variables as constants if that is possible, simplified if that is possible, too.
 pub(super) fn without_trial(checked: &Checked<'_>, options: &LoadOptions) -> Result<LoadedModel> {
-    let frozen = checked.model.freeze(&checked.meta_graph).map_err(Error::from);
-    match frozen.and_then(|graph| checked.load_frozen(&graph, options)) {
-        Ok(loaded) => Ok(loaded.with(Optimization { constants: true, reason: None, ..Optimization::none("") })),
-        Err(error) => Ok(checked.load(options)?.with(Optimization::none(reason(&error)))),
+    let mut why = None;
+    for simplified in [true, false] {
+        let frozen = checked.model.freeze(&checked.meta_graph, simplified).map_err(Error::from);
+        match frozen.and_then(|graph| checked.load_frozen(&graph, options)) {
+            Ok(loaded) => {
+                let done = Optimization { constants: true, simplified, reason: None, ..Optimization::none("") };
+                return Ok(loaded.with(done));
+            }
+            Err(error) => why = Some(reason(&error)),
+        }
+    }
+    Ok(checked.load(options)?.with(Optimization::none(why.unwrap_or_default())))
+}
+
+/// How a graph is changed, from the fastest to the one that changes the least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Simplified,
+    Constants,
+    AsItIs,
+}
+
+/// The forms of a model that are tried.
+struct Candidates<'c> {
+    checked: &'c Checked<'c>,
+    options: &'c LoadOptions,
+    trial: &'c Trial,
+    end: Instant,
+    best: Option<(LoadedModel, Optimization)>,
+    /// Why variables did not become constants, as far as is known.
+    not_frozen: Option<String>,
+}
+
+impl Candidates<'_> {
+    /// Tries a form. Returns whether it answered as the model as it is.
+    fn try_form(&mut self, form: Form) -> bool {
+        let graph = match form {
+            Form::AsItIs => None,
+            changed => match self.checked.model.freeze(&self.checked.meta_graph, changed == Form::Simplified) {
+                Ok(graph) => Some(graph),
+                Err(error) => {
+                    self.not_frozen.get_or_insert_with(|| reason(&error.into()));
+                    return false;
+                }
+            },
+        };
+        let mut answers = false;
+        for calling_thread in [false, true] {
+            // The caller may have decided on the threads. As it is, the model is known.
+            let is_known = form == Form::AsItIs && !calling_thread;
+            if is_known || calling_thread && self.options.inter_op_threads != 0 || Instant::now() > self.end {
+                continue;
+            }
+            let options = self.options.clone();
+            let options = if calling_thread { options.inter_op_threads(-1) } else { options };
+            let loaded = match &graph {
+                Some(graph) => self.checked.load_frozen(graph, &options),
+                None => self.checked.load(&options),
+            };
+            let tried = loaded.map_err(|error| reason(&error)).and_then(|loaded| match self.trial.of(&loaded) {
+                Verdict::Same { speedup } => Ok((loaded, speedup)),
+                Verdict::Other(reason) => Err(reason),
+            });
+            match tried {
+                Ok((loaded, speedup)) => {
+                    answers = true;
+                    self.take_if_faster(loaded, form, calling_thread, speedup);
+                }
+                Err(reason) if form != Form::AsItIs => drop(self.not_frozen.get_or_insert(reason)),
+                Err(_) => {}
+            }
+        }
+        answers
+    }
+
+    fn take_if_faster(&mut self, loaded: LoadedModel, form: Form, calling_thread: bool, speedup: f64) {
+        let fastest = self.best.as_ref().and_then(|(_, best)| best.speedup).unwrap_or(WORTHWHILE);
+        let (constants, simplified) = (form != Form::AsItIs, form == Form::Simplified);
+        if speedup > fastest {
+            let (requests, speedup) = (self.trial.requests(), Some(speedup));
+            let done = Optimization { constants, simplified, calling_thread, speedup, requests, reason: None };
+            self.best = Some((loaded, done));
+        } else if constants {
+            self.not_frozen.get_or_insert_with(|| "that was not faster".to_owned());
+        }
     }
 }
 
@@ -90,52 +183,24 @@ pub(super) fn fastest(checked: &Checked<'_>, options: &LoadOptions) -> Result<Lo
     if !has_variables && options.inter_op_threads != 0 {
         return Ok(original.with(Optimization::none(NO_VARIABLES)));
     }
-    let started = Instant::now();
+    let end = Instant::now() + BUDGET;
     let trial = match untried(checked) {
         Some(reason) => Err(reason),
-        None => Trial::new(&original, options.optimize_tolerance, started + BUDGET),
+        None => Trial::new(&original, options.optimize_tolerance, end),
     };
     let trial = match trial {
         Ok(trial) => trial,
         Err(reason) => return Ok(original.with(Optimization::none(reason))),
     };
-    let mut best = (original.clone(), Optimization { requests: trial.requests(), ..Optimization::none("") });
-    let mut not_frozen = None;
-    let frozen = match has_variables {
-        true => checked.model.freeze(&checked.meta_graph).map_err(|error| reason(&error.into())),
-        false => Err(NO_VARIABLES.to_owned()),
-    };
-    let frozen = frozen.map_err(|reason| not_frozen = Some(reason)).ok();
-    for (constants, calling_thread) in [(true, false), (true, true), (false, true)] {
-        // The caller may have decided on the threads.
-        if calling_thread && options.inter_op_threads != 0 || Instant::now() > started + BUDGET {
-            continue;
-        }
-        let options = if calling_thread { options.clone().inter_op_threads(-1) } else { options.clone() };
-        let graph = if constants { frozen.as_ref() } else { None };
-        if constants && graph.is_none() {
-            continue;
-        }
-        let tried = match graph {
-            Some(graph) => checked.load_frozen(graph, &options),
-            None => checked.load(&options),
-        };
-        let tried = tried.map_err(|error| reason(&error)).and_then(|loaded| match trial.of(&loaded) {
-            Verdict::Same { speedup } => Ok((loaded, speedup)),
-            Verdict::Other(reason) => Err(reason),
-        });
-        match tried {
-            Err(reason) if constants => not_frozen = not_frozen.or(Some(reason)),
-            Err(_) => {}
-            Ok((loaded, speedup)) if speedup > best.1.speedup.unwrap_or(WORTHWHILE) => {
-                let (requests, speedup) = (trial.requests(), Some(speedup));
-                best = (loaded, Optimization { constants, calling_thread, speedup, requests, reason: None });
-            }
-            Ok(_) if constants => drop(not_frozen.get_or_insert_with(|| "that was not faster".to_owned())),
-            Ok(_) => {}
-        }
-    }
-    let (loaded, mut optimization) = best;
+    let not_frozen = (!has_variables).then(|| NO_VARIABLES.to_owned());
+    let mut candidates = Candidates { checked, options, trial: &trial, end, best: None, not_frozen };
+    // Constants alone are slower than what they make possible.
+    let _ = has_variables && (candidates.try_form(Form::Simplified) || candidates.try_form(Form::Constants));
+    candidates.try_form(Form::AsItIs);
+    let Candidates { best, not_frozen, .. } = candidates;
+    let requests = trial.requests();
+    let (loaded, mut optimization) =
+        best.unwrap_or_else(|| (original.clone(), Optimization { requests, ..Optimization::none("") }));
     if !optimization.constants {
         optimization.reason = Some(not_frozen.unwrap_or_else(|| "the time for the trial was over".into()));
     }

@@ -18,15 +18,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use tf_persist_proto::tensorflow as pb;
-use tf_persist_proto::tensorflow::meta_graph::collection_def::Kind;
 
 use crate::checkpoint::CheckpointReader;
 use crate::error::{Error, Hint, Result};
 use crate::graph::attr::{self, ProtoType};
 use crate::graph::{Graph, HandleKind, Reachable, WrittenVariables, node_of, variable_kind};
-use crate::rewrite::prune::{
-    assigned_by_init_op, forget_variables, init_ops, make_local, nodes_of_variables, signature_roots, signature_tensors,
-};
+use crate::rewrite::prune::{assigned_by_init_op, forget_variables, init_ops, make_local, signature_roots};
+use crate::rewrite::unreached::drop_unreached;
 use crate::saved_model::restored::Restored;
 use crate::saved_model::{InitSource, printable};
 use crate::tensor::proto;
@@ -166,31 +164,5 @@ fn check_others(file: &Path, definition: &pb::MetaGraphDef) -> Result<()> {
             );
             Err(unsupported(file, reason))
         }
-    }
-}
-
-/// Removes nodes and functions that are no longer needed: savers, initialisers and original functions.
-fn drop_unreached(definition: &mut pb::MetaGraphDef) {
-    let (nodes, functions) = {
-        let graph = Graph::new(&definition.graph_def);
-        let mut roots: Vec<String> = definition.signature_def.values().flat_map(signature_tensors).collect();
-        roots.extend(nodes_of_variables(definition, |_| true));
-        roots.extend(definition.asset_file_def.iter().map(|file| file.tensor_info.name().to_owned()));
-        for collection in definition.collection_def.values() {
-            if let Some(Kind::NodeList(list)) = &collection.kind {
-                roots.extend(list.value.iter().cloned());
-            }
-        }
-        let reach = Reachable::new(&graph, roots.iter().map(String::as_str));
-        (
-            graph.nodes.iter().enumerate().map(|(index, _)| reach.has_index(index)).collect::<Vec<_>>(),
-            reach.functions().clone(),
-        )
-    };
-    let graph = definition.graph_def.mut_or_insert_default();
-    let mut nodes = nodes.into_iter();
-    graph.node.retain(|_| nodes.next().unwrap_or(true));
-    if let Some(library) = graph.library.as_mut() {
-        library.function.retain(|function| functions.contains(&function.signature.name));
     }
 }

@@ -67,7 +67,7 @@ pub(super) trait Cell: Element {
 
 /// A float accepts any number in range. It is read as a double and then rounded, as Python and TensorFlow Serving do.
 macro_rules! floats {
-    ($($float:ty: $round:expr, $widen:expr;)+) => {$(
+    ($($float:ty: $round:expr, $widen:expr, $plain:expr;)+) => {$(
         impl Cell for $float {
             #[inline]
             fn read(jiter: &mut Jiter<'_>, peek: Peek) -> Result<Self, Refused> {
@@ -84,7 +84,7 @@ macro_rules! floats {
 
             #[inline]
             fn read_plain(text: &[u8], at: &mut usize) -> Option<Self> {
-                let value: Self = $round(plain::float(text, at)?);
+                let value: Self = $plain(text, at)?;
                 (!$widen(value).is_infinite()).then_some(value)
             }
 
@@ -104,10 +104,10 @@ macro_rules! floats {
 }
 
 floats! {
-    f32: |value| value as f32, |value: f32| value;
-    f64: |value| value, |value: f64| value;
-    f16: f16::from_f64, f16::to_f32;
-    bf16: bf16::from_f64, bf16::to_f32;
+    f32: |value| value as f32, |value: f32| value, plain::float;
+    f64: |value| value, |value: f64| value, plain::double;
+    f16: f16::from_f64, f16::to_f32, |text, at| plain::double(text, at).map(f16::from_f64);
+    bf16: bf16::from_f64, bf16::to_f32, |text, at| plain::double(text, at).map(bf16::from_f64);
 }
 
 macro_rules! integers {

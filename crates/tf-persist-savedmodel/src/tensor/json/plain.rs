@@ -16,12 +16,14 @@ const PIECE: usize = 64;
 /// The most digits that certainly fit 64 bits.
 const MAX_DIGITS: usize = 19;
 
-/// The largest power of ten that a double holds exactly.
-const MAX_POWER: usize = 22;
-const POWERS: [f64; MAX_POWER + 1] = [
+/// The powers of ten that a double holds exactly.
+const POWERS: [f64; 23] = [
     1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20,
     1e21, 1e22,
 ];
+
+/// The powers of ten that a group of digits is moved by.
+const INTEGER_POWERS: [u64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
 
 /// Reads a value: a number, or nested lists of numbers. Returns the number of bytes that it took. `None` if it is
 /// anything else; then nothing has changed.
@@ -38,6 +40,7 @@ pub(super) fn read<T: Cell>(bytes: &[u8], shape: &mut ShapeBuilder, memory: &mut
 /// Follows the lists as [`walk`](super::decode) does.
 fn value<T: Cell>(bytes: &[u8], shape: &mut ShapeBuilder, memory: &mut AlignedBuf) -> Option<usize> {
     let mut at = 0;
+    let mut group: Vec<T> = Vec::with_capacity(GROUP);
     loop {
         if next(bytes, &mut at)? == b'[' {
             shape.open().ok()?;
@@ -54,7 +57,8 @@ fn value<T: Cell>(bytes: &[u8], shape: &mut ShapeBuilder, memory: &mut AlignedBu
                 memory.push(&T::read_plain(bytes, &mut at)?).ok()?;
                 return Some(at);
             }
-            numbers::<T>(bytes, &mut at, shape, memory)?;
+            let taken = numbers(bytes, &mut at, shape.remaining(), &mut group, memory)?;
+            shape.count(taken);
             shape.close().ok()?;
         }
         // The value that just ended was one of the list around it.
@@ -79,17 +83,23 @@ fn value<T: Cell>(bytes: &[u8], shape: &mut ShapeBuilder, memory: &mut AlignedBu
     }
 }
 
-/// Reads the innermost list, from its first number to its end.
-fn numbers<T: Cell>(bytes: &[u8], at: &mut usize, shape: &mut ShapeBuilder, memory: &mut AlignedBuf) -> Option<()> {
-    let remaining = shape.remaining();
-    let mut group: Vec<T> = Vec::with_capacity(GROUP);
+/// Reads the innermost list, from its first number to its end, and returns the number of its numbers. `group` is where
+/// numbers wait to be moved to the tensor's memory.
+fn numbers<T: Cell>(
+    bytes: &[u8],
+    at: &mut usize,
+    remaining: usize,
+    group: &mut Vec<T>,
+    memory: &mut AlignedBuf,
+) -> Option<usize> {
+    group.clear();
     let mut taken = 0;
     loop {
         if taken == remaining {
             return None;
         }
         if group.len() == GROUP {
-            memory.extend(&group).ok()?;
+            memory.extend(group).ok()?;
             group.clear();
         }
         group.push(T::read_plain(bytes, at)?);
@@ -104,9 +114,8 @@ fn numbers<T: Cell>(bytes: &[u8], at: &mut usize, shape: &mut ShapeBuilder, memo
         }
     }
     *at += 1;
-    memory.extend(&group).ok()?;
-    shape.count(taken);
-    Some(())
+    memory.extend(group).ok()?;
+    Some(taken)
 }
 
 /// The next byte that is no white space.
@@ -167,22 +176,25 @@ fn is_plain_byte(byte: u8) -> bool {
 /// The parts of a number as it is written.
 struct Written {
     negative: bool,
-    /// Its digits without the point; meaningless if there are more than [`MAX_DIGITS`].
+    /// Its digits without the point; meaningless if there are more than [`MAX_DIGITS`] after leading zeros.
     digits: u64,
+    /// The number of digits after leading zeros.
     count: usize,
     /// The power of ten that the digits are multiplied by.
     exponent: i32,
     is_integer: bool,
 }
 
+#[inline]
 fn written(bytes: &[u8], at: &mut usize) -> Option<Written> {
     let negative = bytes.get(*at) == Some(&b'-');
     *at += usize::from(negative);
     let (first, mut digits) = (*at, 0);
     take_digits(bytes, at, &mut digits);
-    let whole = *at - first;
+    let mut count = *at - first;
+    let begins_with_zero = bytes.get(first) == Some(&b'0');
     // JSON has no leading zeros.
-    if whole == 0 || whole > 1 && bytes[first] == b'0' {
+    if count == 0 || count > 1 && begins_with_zero {
         return None;
     }
     let (mut fraction, mut exponent) = (0, 0);
@@ -194,6 +206,10 @@ fn written(bytes: &[u8], at: &mut usize) -> Option<Written> {
         fraction = *at - first;
         if fraction == 0 {
             return None;
+        }
+        count += fraction;
+        if begins_with_zero && count > MAX_DIGITS {
+            count = fraction - bytes[first..*at].iter().take_while(|byte| **byte == b'0').count();
         }
     }
     let has_exponent = matches!(bytes.get(*at), Some(b'e' | b'E'));
@@ -212,14 +228,19 @@ fn written(bytes: &[u8], at: &mut usize) -> Option<Written> {
         }
     }
     let exponent = exponent.checked_sub(i32::try_from(fraction).ok()?)?;
-    Some(Written { negative, digits, count: whole + fraction, exponent, is_integer: !(has_point || has_exponent) })
+    Some(Written { negative, digits, count, exponent, is_integer: !(has_point || has_exponent) })
 }
 
-/// Takes digits as long as there are any, eight at a time.
+/// Takes digits as long as there are any, up to eight at a time.
+#[inline]
 fn take_digits(bytes: &[u8], at: &mut usize, number: &mut u64) {
-    while let Some(eight) = bytes.get(*at..).and_then(<[u8]>::first_chunk::<8>).and_then(|eight| eight_digits(*eight)) {
-        *number = number.wrapping_mul(100_000_000).wrapping_add(eight);
-        *at += 8;
+    while let Some(eight) = bytes.get(*at..).and_then(<[u8]>::first_chunk::<8>) {
+        let (digits, count) = leading_digits(*eight);
+        *number = number.wrapping_mul(INTEGER_POWERS[count]).wrapping_add(digits);
+        *at += count;
+        if count < 8 {
+            return;
+        }
     }
     while let Some(digit) = bytes.get(*at).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit < 10) {
         *number = number.wrapping_mul(10).wrapping_add(digit.into());
@@ -227,35 +248,82 @@ fn take_digits(bytes: &[u8], at: &mut usize, number: &mut u64) {
     }
 }
 
-/// The number of eight digits; `None` if one of the bytes is none.
-fn eight_digits(bytes: [u8; 8]) -> Option<u64> {
-    let all = u64::from_le_bytes(bytes);
-    // A digit is 0x30 to 0x39: its upper half is 3, and stays 3 if 6 is added.
-    let upper = 0xf0f0_f0f0_f0f0_f0f0;
-    if all & upper != 0x3030_3030_3030_3030 || all.wrapping_add(0x0606_0606_0606_0606) & upper != 0x3030_3030_3030_3030
-    {
-        return None;
+/// The number of the digits that eight bytes begin with, and how many they are.
+#[inline]
+fn leading_digits(bytes: [u8; 8]) -> (u64, usize) {
+    // A digit becomes 0 to 9: the highest bit of a byte is set if it is more, or if it is after 0x76 is added.
+    let values = u64::from_le_bytes(bytes) ^ 0x3030_3030_3030_3030;
+    let others = (values.wrapping_add(0x7676_7676_7676_7676) | values) & 0x8080_8080_8080_8080;
+    // A carry out of a byte that is no digit reaches only those behind it.
+    let count = others.trailing_zeros() as usize / 8;
+    if count == 0 {
+        return (0, 0);
     }
+    // With zeros in front they are eight digits.
+    let ones = values << (64 - 8 * count);
     // Neighbours are joined three times: to numbers of two, four and eight digits.
-    let ones = all & 0x0f0f_0f0f_0f0f_0f0f;
     let twos = (ones.wrapping_mul(10).wrapping_add(ones >> 8)) & 0x00ff_00ff_00ff_00ff;
     let fours = (twos.wrapping_mul(100).wrapping_add(twos >> 16)) & 0x0000_ffff_0000_ffff;
-    Some((fours.wrapping_mul(10_000).wrapping_add(fours >> 32)) & 0xffff_ffff)
+    ((fours.wrapping_mul(10_000).wrapping_add(fours >> 32)) & 0xffff_ffff, count)
 }
 
 /// Reads a number as the nearest double, if it is finite.
-pub(super) fn float(bytes: &[u8], at: &mut usize) -> Option<f64> {
+#[inline]
+pub(super) fn double(bytes: &[u8], at: &mut usize) -> Option<f64> {
     let start = *at;
     let written = written(bytes, at)?;
-    let power = usize::try_from(written.exponent.unsigned_abs()).ok()?;
-    // Digits and power are exact, so their product or quotient is rounded once (Clinger's fast path).
-    if written.count <= MAX_DIGITS && written.digits <= 1 << f64::MANTISSA_DIGITS && power <= MAX_POWER {
-        let digits = written.digits as f64;
-        let value = if written.exponent < 0 { digits / POWERS[power] } else { digits * POWERS[power] };
-        return Some(if written.negative { -value } else { value });
+    written.exact().or_else(|| slow(bytes.get(start..*at)?))
+}
+
+/// Reads a number as the nearest double, rounded to the nearest float, if that is finite.
+#[inline]
+pub(super) fn float(bytes: &[u8], at: &mut usize) -> Option<f32> {
+    let start = *at;
+    let written = written(bytes, at)?;
+    if let Some(float) = written.exact().map(|value| value as f32).or_else(|| written.close()) {
+        return Some(float).filter(|float| float.is_finite());
     }
-    let value: f64 = std::str::from_utf8(bytes.get(start..*at)?).ok()?.parse().ok()?;
+    slow(bytes.get(start..*at)?).map(|value| value as f32).filter(|float| float.is_finite())
+}
+
+/// The nearest double of any number, if it is finite.
+#[cold]
+fn slow(number: &[u8]) -> Option<f64> {
+    let value: f64 = std::str::from_utf8(number).ok()?.parse().ok()?;
     value.is_finite().then_some(value)
+}
+
+impl Written {
+    /// The nearest double, where digits and power are exact, so that their product or quotient is rounded once
+    /// (Clinger's fast path).
+    #[inline]
+    fn exact(&self) -> Option<f64> {
+        (self.digits <= 1 << f64::MANTISSA_DIGITS).then(|| self.product()).flatten()
+    }
+
+    /// The float of the nearest double, where a double close to that one is surely rounded to the same float.
+    #[inline]
+    fn close(&self) -> Option<f32> {
+        /// The bits that a normal float has less than a double; in the middle of them lies what separates two floats.
+        const LESS: u32 = f64::MANTISSA_DIGITS - f32::MANTISSA_DIGITS;
+        /// The product is rounded twice, and the nearest double once: they differ by three units of the last place at
+        /// most.
+        const UNITS: u64 = 4;
+        let value = self.product()?;
+        let is_normal = (1e-30..1e30).contains(&value.abs());
+        let below = value.to_bits() & ((1 << LESS) - 1);
+        (is_normal && below.abs_diff(1 << (LESS - 1)) > UNITS).then_some(value as f32)
+    }
+
+    /// Digits times power, each as a double; the power is exact. `None` if there are too many digits or too large a
+    /// power.
+    #[inline]
+    fn product(&self) -> Option<f64> {
+        let power = POWERS.get(usize::try_from(self.exponent.unsigned_abs()).ok()?)?;
+        let digits = (self.count <= MAX_DIGITS).then_some(self.digits as f64)?;
+        let value = if self.exponent < 0 { digits / power } else { digits * power };
+        Some(if self.negative { -value } else { value })
+    }
 }
 
 /// Reads a number that is written as an integer, of at most 18 digits.
@@ -290,6 +358,38 @@ mod tests {
                 prop_assert_eq!(taken, jiter.current_index());
                 prop_assert_eq!(plain.finish(false).unwrap(), all.finish(false).unwrap());
             }
+        }
+    }
+
+    proptest! {
+        /// The double in the middle of two floats, and those next to it, decide which of them a number is rounded to.
+        #[test]
+        fn long_numbers_are_rounded_twice(bits in 0x2000_0000_u32..0x6000_0000, negative: bool, steps in -6..=6_i64) {
+            let float = f32::from_bits(bits);
+            let middle = f64::midpoint(float.into(), float.next_up().into());
+            let value = f64::from_bits(middle.to_bits().checked_add_signed(steps).unwrap());
+            for text in [format!("{value}"), format!("{value:.17e}"), format!("{value:e}"), format!("{value:.18}")] {
+                let text = format!("{}{text},", if negative { "-" } else { "" });
+                let wanted: f64 = text.trim_end_matches(',').parse().unwrap();
+                let mut at = 0;
+                if let Some(found) = super::float(text.as_bytes(), &mut at) {
+                    prop_assert_eq!(found, wanted as f32, "{}", text);
+                    prop_assert_eq!(at, text.len() - 1);
+                }
+                at = 0;
+                if let Some(found) = double(text.as_bytes(), &mut at) {
+                    prop_assert_eq!(found, wanted, "{}", text);
+                }
+            }
+        }
+
+        #[test]
+        fn digits_are_counted(text in "[0-9]{0,8}", rest in "[^0-9]\\PC{0,3}") {
+            let mut bytes = [b' '; 8];
+            for (place, byte) in bytes.iter_mut().zip(text.bytes().chain(rest.bytes())) {
+                *place = byte;
+            }
+            prop_assert_eq!(leading_digits(bytes), (text.parse().unwrap_or(0), text.len()));
         }
     }
 
@@ -339,7 +439,9 @@ mod tests {
         }
         for text in texts {
             let wanted: f64 = text.parse().unwrap();
-            assert_eq!(whole(float, &text).map(f64::to_bits), Some(wanted.to_bits()), "{text}");
+            assert_eq!(whole(double, &text).map(f64::to_bits), Some(wanted.to_bits()), "{text}");
+            let narrow = Some(wanted as f32).filter(|float| float.is_finite());
+            assert_eq!(whole(float, &text).map(f32::to_bits), narrow.map(f32::to_bits), "{text}");
         }
     }
 
@@ -349,6 +451,7 @@ mod tests {
             "", "-", "+1", "01", "-01", "00", "1.", ".5", "1e", "1e+", "1e99999", "1e400", "NaN", "Infinity", "0x1",
             "1.e5",
         ] {
+            assert_eq!(whole(double, text), None, "{text}");
             assert_eq!(whole(float, text), None, "{text}");
         }
         for text in ["1.0", "1e3", "9223372036854775808", "1234567890123456789", "-", "007"] {

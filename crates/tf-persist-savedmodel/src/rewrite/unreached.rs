@@ -1,0 +1,39 @@
+//! Nodes and functions that nothing needs any longer.
+
+use tf_persist_proto::tensorflow as pb;
+use tf_persist_proto::tensorflow::meta_graph::collection_def::Kind;
+
+use crate::graph::{Graph, Reachable};
+use crate::rewrite::prune::{nodes_of_variables, signature_tensors};
+
+/// The tensors and nodes that are asked for by name: by signatures, assets and collections.
+pub(crate) fn asked(definition: &pb::MetaGraphDef) -> Vec<String> {
+    let mut asked: Vec<String> = definition.signature_def.values().flat_map(signature_tensors).collect();
+    asked.extend(nodes_of_variables(definition, |_| true));
+    asked.extend(definition.asset_file_def.iter().map(|file| file.tensor_info.name().to_owned()));
+    for collection in definition.collection_def.values() {
+        if let Some(Kind::NodeList(list)) = &collection.kind {
+            asked.extend(list.value.iter().cloned());
+        }
+    }
+    asked
+}
+
+/// Removes nodes and functions that are no longer needed: savers, initialisers and original functions.
+pub(crate) fn drop_unreached(definition: &mut pb::MetaGraphDef) {
+    let (nodes, functions) = {
+        let graph = Graph::new(&definition.graph_def);
+        let asked = asked(definition);
+        let reach = Reachable::new(&graph, asked.iter().map(String::as_str));
+        (
+            graph.nodes.iter().enumerate().map(|(index, _)| reach.has_index(index)).collect::<Vec<_>>(),
+            reach.functions().clone(),
+        )
+    };
+    let graph = definition.graph_def.mut_or_insert_default();
+    let mut nodes = nodes.into_iter();
+    graph.node.retain(|_| nodes.next().unwrap_or(true));
+    if let Some(library) = graph.library.as_mut() {
+        library.function.retain(|function| functions.contains(&function.signature.name));
+    }
+}
