@@ -4,6 +4,8 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+#[cfg(feature = "runtime")]
+use clap::builder::{RangedU64ValueParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 
 /// The format of a report.
@@ -27,6 +29,16 @@ pub(crate) struct LibraryArgs {
 #[cfg(feature = "runtime")]
 pub(crate) fn env_var(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+/// The largest batch size: more rows than fit in any memory.
+#[cfg(feature = "runtime")]
+const MAX_BATCH: u64 = 1 << 32;
+
+/// Parses a number of rows of a batch.
+#[cfg(feature = "runtime")]
+pub(crate) fn batch_size() -> impl TypedValueParser<Value = usize> {
+    RangedU64ValueParser::<u64>::new().range(1..=MAX_BATCH).map(|rows| rows as usize)
 }
 
 /// Whether a path is an address with a scheme, such as `s3://bucket/models`.

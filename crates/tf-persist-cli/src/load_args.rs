@@ -71,6 +71,11 @@ pub(crate) struct OptimizeArgs {
 impl OptimizeArgs {
     /// Adds what was asked for to the options; by default the model stays as it is.
     pub(crate) fn apply(&self, options: LoadOptions) -> anyhow::Result<LoadOptions> {
+        Ok(self.mode()?.apply(options, self.optimize_tolerance))
+    }
+
+    /// What the argument or the environment asks for.
+    pub(crate) fn mode(&self) -> anyhow::Result<OptimizeMode> {
         const VARIABLE: &str = "TF_PERSIST_OPTIMIZE";
         let by_environment = || -> anyhow::Result<Option<OptimizeMode>> {
             let Some(value) = env_var(VARIABLE) else { return Ok(None) };
@@ -79,11 +84,16 @@ impl OptimizeArgs {
             Ok(Some(mode.ok_or_else(refusal)?))
         };
         let mode = self.optimize.map_or_else(by_environment, |mode| Ok(Some(mode)))?;
-        Ok(mode.unwrap_or(OptimizeMode::Off).apply(options, self.optimize_tolerance))
+        Ok(mode.unwrap_or(OptimizeMode::Off))
     }
 }
 
 impl OptimizeMode {
+    /// The value of the argument.
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
     /// Adds it to the options, with the tolerance of its trial.
     pub(crate) fn apply(self, options: LoadOptions, tolerance: Option<f64>) -> LoadOptions {
         let options = options.optimize(match self {

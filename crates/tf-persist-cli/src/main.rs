@@ -27,7 +27,7 @@ mod runtime;
 mod scan;
 #[cfg(feature = "serve")]
 mod serve;
-#[cfg(any(feature = "serve", feature = "train"))]
+#[cfg(feature = "runtime")]
 mod signals;
 mod stdout;
 mod store;

@@ -18,9 +18,7 @@ const SIGNALLED: i32 = 128;
 const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// Whether SIGINT or SIGTERM has requested a stop.
-pub(crate) struct Stop(
-    #[cfg_attr(not(feature = "train"), expect(dead_code, reason = "only `train` asks"))] Arc<AtomicUsize>,
-);
+pub(crate) struct Stop(Arc<AtomicUsize>);
 
 impl Stop {
     /// From now on, the first such signal is recorded and calls `on_first`, and those within a second after it are
@@ -44,7 +42,6 @@ impl Stop {
     }
 
     /// The exit code for the signal that requested a stop, if any did.
-    #[cfg(feature = "train")]
     pub(crate) fn exit_code(&self) -> Option<i32> {
         match self.0.load(Ordering::Relaxed) {
             0 => None,

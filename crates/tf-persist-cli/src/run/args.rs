@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use tf_persist_core::RunOptions;
 
-use crate::common_args::Format;
+use crate::common_args::{Format, batch_size};
 use crate::keras_args::KerasArgs;
 use crate::load_args::{LoadArgs, OptimizeArgs};
 
@@ -22,10 +22,10 @@ pub(crate) struct RunArgs {
     /// Give all inputs: arrays by name, or a JSON request {"inputs": …} or {"instances": […]} ("-" is standard input)
     #[arg(long, value_name = "FILE.npz|FILE.json", conflicts_with = "requests")]
     pub(crate) inputs: Option<PathBuf>,
-    /// Give tf.Examples for the signature's string input: a list of objects with features, such as [{"age": 3, "name":
-    /// ["x"]}] ("-" is standard input). If several inputs take strings, give the others with --input, or choose one
-    /// with --input NAME=
-    #[arg(long, value_name = "FILE.json", conflicts_with_all = ["requests", "inputs"])]
+    /// Give tf.Examples for the signature's string input: serialized ones in a TFRecord file, which may be compressed
+    /// by gzip, or a list of objects with features, such as [{"age": 3, "name": ["x"]}] ("-" is standard input). If
+    /// several inputs take strings, give the others with --input, or choose one with --input NAME=
+    #[arg(long, value_name = "FILE.json|FILE.tfrecord", conflicts_with_all = ["requests", "inputs"])]
     pub(crate) examples: Option<PathBuf>,
     /// Answer many JSON requests, one per line, in order and with one session ("-" is standard input)
     #[arg(long, value_name = "FILE.jsonl")]
@@ -33,8 +33,13 @@ pub(crate) struct RunArgs {
     /// Compute only these outputs (comma list; repeatable), which need only their own inputs
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     pub(crate) outputs: Option<Vec<String>>,
+    /// Run the rows of the input files in batches of N, in constant memory; the same command continues a run that was
+    /// interrupted
+    #[arg(long, value_name = "N", requires = "output", conflicts_with_all = ["requests", "repeat"])]
+    #[arg(value_parser = batch_size())]
+    pub(crate) batch_size: Option<usize>,
     /// Write the outputs to a file instead of printing them
-    #[arg(long, value_name = "FILE.npz|FILE.npy|FILE.json", conflicts_with = "requests")]
+    #[arg(long, value_name = "FILE.npz|FILE.npy|FILE.json|FILE.jsonl", conflicts_with = "requests")]
     pub(crate) output: Option<PathBuf>,
     /// The format of the printed outputs
     #[arg(long, value_enum, default_value = "text", conflicts_with_all = ["output", "requests"])]

@@ -63,7 +63,7 @@ impl<'a> Given<'a> {
 }
 
 /// One `NAME=JSON` or `NAME=@FILE.npy`.
-fn single(signature: &SignatureDef, input: &str) -> anyhow::Result<(String, Tensor)> {
+pub(super) fn single(signature: &SignatureDef, input: &str) -> anyhow::Result<(String, Tensor)> {
     let Some((name, value)) = input.split_once('=') else {
         bail!("--input `{input}` is not NAME=JSON or NAME=@FILE.npy");
     };

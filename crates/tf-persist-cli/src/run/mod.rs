@@ -1,6 +1,7 @@
 //! `tf-persist run`.
 
 mod args;
+mod batches;
 mod examples;
 mod inputs;
 mod output;

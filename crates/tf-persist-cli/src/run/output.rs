@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use serde_json::json;
 use tf_persist_core::scratch::NewFile;
-use tf_persist_core::tensor::json::{Form, Layout, write_outputs};
+use tf_persist_core::tensor::json::{Form, Layout, write_lines, write_outputs};
 use tf_persist_core::tensor::{npy, npz};
 use tf_persist_core::{Outputs, SignatureDef, printable};
 
@@ -27,11 +27,14 @@ pub(super) struct Target {
     kind: Kind,
 }
 
-#[derive(Clone, Copy)]
-enum Kind {
+/// The format of a file of outputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
     Npz,
     Npy,
     Json,
+    /// One object a row.
+    JsonLines,
 }
 
 impl Target {
@@ -49,7 +52,8 @@ impl Target {
             }
             Some("npy") => Kind::Npy,
             Some("json") => Kind::Json,
-            _ => bail!(UsageError(format!("`{}` does not end in .npz, .npy or .json", path.display()))),
+            Some("jsonl") => Kind::JsonLines,
+            _ => bail!(UsageError(format!("`{}` does not end in .npz, .npy, .json or .jsonl", path.display()))),
         };
         let target = Self { path: path.to_path_buf(), kind };
         target.check()?;
@@ -74,7 +78,16 @@ impl Target {
         }
     }
 
-    fn temporary_file(&self) -> io::Result<NewFile> {
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// A file that becomes the target when it is published.
+    pub(super) fn temporary_file(&self) -> io::Result<NewFile> {
         // The full message names a hidden temporary file.
         NewFile::beside(&self.path).map_err(|error| io::Error::from(error.kind()))
     }
@@ -95,6 +108,7 @@ impl Target {
                 write_outputs(&self.path, &mut file, outputs.iter(), COLUMN)?;
                 file.write_all(b"\n").with_context(writing)?;
             }
+            Kind::JsonLines => write_lines(&self.path, &mut file, outputs.iter())?,
         }
         let file = file.into_inner().map_err(io::IntoInnerError::into_error).with_context(writing)?;
         file.publish(true).with_context(writing)

@@ -4,7 +4,7 @@ use tf_persist_core::{LoadedModel, SavedModel};
 
 use super::args::RunArgs;
 use super::timings::Timings;
-use super::{examples, inputs, output, requests};
+use super::{batches, examples, inputs, output, requests};
 
 /// The signature of Keras files that is for inference.
 const SERVING: &str = "serving_default";
@@ -23,6 +23,13 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
             meta_graph.signature(name)?;
         }
         return requests::answer(args, path, || load(args, &saved_model));
+    }
+    if let Some(size) = args.batch_size {
+        let definition = match &args.signature {
+            Some(name) => meta_graph.signature(name)?,
+            None => meta_graph.default_signature()?,
+        };
+        return batches::run(args, size, &saved_model, meta_graph, definition);
     }
     // Errors in the inputs are found before TensorFlow is opened, which takes a third of a second.
     let given = inputs::Given::read(args)?;
@@ -53,6 +60,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
     }
 }
 
-fn load(args: &RunArgs, saved_model: &SavedModel) -> anyhow::Result<LoadedModel> {
+/// Loads the model as the arguments say.
+pub(super) fn load(args: &RunArgs, saved_model: &SavedModel) -> anyhow::Result<LoadedModel> {
     args.load.load_with(saved_model, args.optimize.apply(args.load.options()?)?)
 }

@@ -4,15 +4,11 @@ use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 use clap::Args;
-use clap::builder::{RangedU64ValueParser, TypedValueParser};
 use tf_persist_core::train::{EVALUATE_SIGNATURE, TRAIN_SIGNATURE};
 
-use crate::common_args::Format;
+use crate::common_args::{Format, batch_size};
 use crate::keras_args::KerasArgs;
 use crate::load_args::LoadArgs;
-
-/// The largest batch size: more rows than fit in any memory.
-const MAX_BATCH: u64 = 1 << 32;
 
 #[derive(Debug, Args)]
 #[command(
@@ -69,10 +65,6 @@ pub(crate) struct TrainArgs {
     pub(crate) load: LoadArgs,
     #[command(flatten)]
     pub(crate) keras: KerasArgs,
-}
-
-fn batch_size() -> impl TypedValueParser<Value = usize> {
-    RangedU64ValueParser::<u64>::new().range(1..=MAX_BATCH).map(|rows| rows as usize)
 }
 
 impl TrainArgs {

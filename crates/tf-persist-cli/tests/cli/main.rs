@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod bad_variables;
+mod batches;
 mod command;
 mod denormals;
 mod diff;

@@ -12,6 +12,7 @@
 mod assets;
 mod composite;
 pub(crate) mod declared;
+mod digest;
 mod feeds;
 mod fingerprint;
 mod graph_def;

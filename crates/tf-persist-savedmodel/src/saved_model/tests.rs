@@ -475,6 +475,23 @@ fn fingerprints_are_compared_with_the_variables() {
 }
 
 #[test]
+fn digest_covers_graph_and_assets() {
+    let digest = |model: &SavedModel| model.digest(&model.meta_graphs()[0]).unwrap();
+    let mut graph = meta_graph(&["serve"]);
+    graph.asset_file_def.push(pb::AssetFileDef { filename: "vocab.txt".into(), ..Default::default() });
+    let folder = write(vec![graph]);
+    let mut digests = Vec::new();
+    fs::create_dir_all(folder.path().join("assets")).unwrap();
+    for words in ["a b", "a c", "a b"] {
+        fs::write(folder.path().join("assets/vocab.txt"), words).unwrap();
+        digests.push(digest(&SavedModel::open(folder.path()).unwrap()));
+    }
+    assert!(digests[0].len() == 64 && digests[0] == digests[2] && digests[0] != digests[1]);
+    let other = write(vec![meta_graph(&["serve", "other"])]);
+    assert_ne!(digests[0], digest(&SavedModel::open(other.path()).unwrap()));
+}
+
+#[test]
 fn assets_that_are_missing_or_climb_out_are_told() {
     let mut graph = meta_graph(&["serve"]);
     for name in ["../../etc/passwd", "there.txt"] {

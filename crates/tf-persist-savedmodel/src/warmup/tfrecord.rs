@@ -7,11 +7,15 @@
 //! checksum   masked CRC-32C of the data
 //! ```
 //!
-//! Source of the format: `tensorflow/core/lib/io/record_writer.h` and `record_reader.cc`. Compressed files are not
-//! read.
+//! Source of the format: `tensorflow/core/lib/io/record_writer.h` and `record_reader.cc`. Python can compress a whole
+//! file by gzip or zlib: [`Reader::open`] reads such files, and [`Reader::new`] refuses them, as TensorFlow Serving
+//! does.
 
-use std::io::{ErrorKind, Read, Write};
+use std::fs::File;
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
+
+use flate2::bufread::{MultiGzDecoder, ZlibDecoder};
 
 use crate::checkpoint::checksum::masked;
 use crate::error::{Error, Result};
@@ -24,19 +28,77 @@ const HEADER_BYTES: usize = 12;
 /// The checksum of the data.
 const FOOTER_BYTES: usize = 4;
 
+/// Compressed bytes are read in pieces of this size.
+const PIECE: usize = 64 << 10;
+
+/// Memory for a record of a compressed file is allocated in steps of this size, because nobody knows how long it is.
+const STEP: usize = 1 << 20;
+
 /// Reads one record after the other. An error ends them.
 #[derive(Debug)]
 pub struct Reader<R> {
     source: R,
     path: PathBuf,
-    left: u64,
+    /// The bytes that are left; `None` if the length of the file is not known.
+    left: Option<u64>,
     number: usize,
+    has_ended: bool,
+    /// Whether it is a file of a model, of which another copy would help.
+    is_of_model: bool,
+}
+
+/// How a file is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Compression {
+    Gzip,
+    Zlib,
+}
+
+impl Compression {
+    /// The compression that the first bytes of a file tell. They could be a length as well, but then its checksum is
+    /// right.
+    fn recognize(header: &[u8]) -> Option<Self> {
+        match header {
+            [0x1f, 0x8b, 8, ..] => Some(Self::Gzip),
+            // Deflate with a window of 32 kB, at any level; the two bytes are a multiple of 31.
+            [0x78, 0x01 | 0x5e | 0x9c | 0xda, ..] => Some(Self::Zlib),
+            _ => None,
+        }
+    }
+}
+
+/// Whether these bytes are a length and its checksum.
+fn is_header(bytes: &[u8]) -> bool {
+    bytes.get(..HEADER_BYTES).is_some_and(|header| header[8..] == masked(&header[..8]).to_le_bytes())
+}
+
+impl Reader<Box<dyn Read + Send>> {
+    /// Opens a file of data, which may be compressed by gzip or zlib.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let file = File::open(path).map_err(Error::io("open", path))?;
+        let metadata = file.metadata().map_err(Error::io("read", path))?;
+        let mut file = BufReader::with_capacity(PIECE, file);
+        let start = file.fill_buf().map_err(Error::io("read", path))?;
+        let compression = if is_header(start) { None } else { Compression::recognize(start) };
+        let left = (metadata.is_file() && compression.is_none()).then_some(metadata.len());
+        let source: Box<dyn Read + Send> = match compression {
+            None => Box::new(file),
+            Some(Compression::Gzip) => Box::new(BufReader::with_capacity(PIECE, MultiGzDecoder::new(file))),
+            Some(Compression::Zlib) => Box::new(BufReader::with_capacity(PIECE, ZlibDecoder::new(file))),
+        };
+        Ok(Self { source, path: path.to_path_buf(), left, number: 0, has_ended: false, is_of_model: false })
+    }
 }
 
 impl<R: Read> Reader<R> {
     /// Reads a file of `bytes` bytes. `path` names it in errors.
     pub fn new(path: impl AsRef<Path>, source: R, bytes: u64) -> Self {
-        Self { source, path: path.as_ref().to_path_buf(), left: bytes, number: 0 }
+        let path = path.as_ref().to_path_buf();
+        Self { source, path, left: Some(bytes), number: 0, has_ended: false, is_of_model: true }
     }
 
     /// The number of the last record that was read, from 1; 0 before the first.
@@ -51,64 +113,81 @@ impl<R: Read> Reader<R> {
     /// than [`MAX_RECORD_BYTES`]; [`Error::Unsupported`] if the file is compressed; [`Error::Io`] and
     /// [`Error::OutOfMemory`].
     pub fn next_record(&mut self) -> Result<Option<Vec<u8>>> {
-        if self.left == 0 {
+        if self.has_ended {
             return Ok(None);
         }
+        self.number += 1;
         let record = self.read();
-        if record.is_err() {
-            self.left = 0;
+        if !matches!(record, Ok(Some(_))) {
+            self.has_ended = true;
         }
-        record.map(Some)
+        if matches!(record, Ok(None)) {
+            self.number -= 1;
+        }
+        record
     }
 
-    fn read(&mut self) -> Result<Vec<u8>> {
-        self.number += 1;
-        let mut header = [0; HEADER_BYTES];
-        let present = self.left.min(HEADER_BYTES as u64) as usize;
-        self.fill(&mut header[..present])?;
-        let whole = present == HEADER_BYTES;
-        let (length, checksum) = (&header[..8], &header[8..]);
-        if !whole || checksum != masked(length).to_le_bytes() {
-            self.check_compression(&header)?;
-            return Err(self.damaged(if whole { "the checksum of its length is wrong" } else { "it is cut off" }));
+    fn read(&mut self) -> Result<Option<Vec<u8>>> {
+        let header = self.read_up_to(HEADER_BYTES)?;
+        if header.is_empty() {
+            return Ok(None);
         }
-        let length = length.iter().rev().fold(0_u64, |length, byte| length << 8 | u64::from(*byte));
+        if !is_header(&header) {
+            self.check_compression(&header)?;
+            let is_whole = header.len() == HEADER_BYTES;
+            return Err(self.damaged(if is_whole { "the checksum of its length is wrong" } else { "it is cut off" }));
+        }
+        let length = header[..8].iter().rev().fold(0_u64, |length, byte| length << 8 | u64::from(*byte));
         if length > MAX_RECORD_BYTES {
             return Err(self.damaged(&format!("it claims {length} bytes, and the limit is {MAX_RECORD_BYTES}")));
         }
-        if self.left < length + FOOTER_BYTES as u64 {
+        if self.left.is_some_and(|left| left < length + FOOTER_BYTES as u64) {
             return Err(self.damaged("it is cut off"));
         }
         let length = length as usize;
-        let mut data = Vec::new();
-        data.try_reserve_exact(length).map_err(|_| Error::OutOfMemory { bytes: length })?;
-        data.resize(length, 0);
-        self.fill(&mut data)?;
-        let mut checksum = [0; FOOTER_BYTES];
-        self.fill(&mut checksum)?;
+        let data = self.read_up_to(length)?;
+        let checksum = self.read_up_to(FOOTER_BYTES)?;
+        if data.len() < length || checksum.len() < FOOTER_BYTES {
+            return Err(self.damaged("it is cut off"));
+        }
         if checksum != masked(&data).to_le_bytes() {
             return Err(self.damaged("the checksum of its data is wrong"));
         }
-        Ok(data)
+        Ok(Some(data))
     }
 
-    fn fill(&mut self, bytes: &mut [u8]) -> Result<()> {
-        self.left -= bytes.len() as u64;
-        self.source.read_exact(bytes).map_err(|error| match error.kind() {
-            // The file became shorter after its length was read.
-            ErrorKind::UnexpectedEof => self.damaged("it is cut off"),
-            _ => Error::io("read", &self.path)(error),
-        })
+    /// The next bytes; fewer at the end of the file.
+    fn read_up_to(&mut self, length: usize) -> Result<Vec<u8>> {
+        let wanted = self.left.map_or(length, |left| left.try_into().map_or(length, |left: usize| left.min(length)));
+        let mut bytes = Vec::new();
+        while bytes.len() < wanted {
+            // All of it where the file is known to be so long.
+            let step = if self.left.is_some() { wanted } else { STEP.min(wanted - bytes.len()) };
+            bytes.try_reserve(step).map_err(|_| Error::OutOfMemory { bytes: step })?;
+            let start = bytes.len();
+            let read = (&mut self.source).take(step as u64).read_to_end(&mut bytes);
+            read.map_err(|error| match error.kind() {
+                ErrorKind::UnexpectedEof => self.damaged("it is cut off"),
+                ErrorKind::InvalidData | ErrorKind::InvalidInput => self.damaged(&error.to_string()),
+                _ => Error::io("read", &self.path)(error),
+            })?;
+            if bytes.len() - start < step {
+                break;
+            }
+        }
+        if let Some(left) = &mut self.left {
+            // The file may have become shorter after its length was read.
+            *left = if bytes.len() < wanted { 0 } else { *left - wanted as u64 };
+        }
+        Ok(bytes)
     }
 
-    /// Python can write compressed files. Their first bytes could be a length, but then its checksum is wrong.
     fn check_compression(&self, header: &[u8]) -> Result<()> {
-        let kind = match header {
-            _ if self.number != 1 => return Ok(()),
-            [0x1f, 0x8b, 8, ..] => "gzip",
-            // Deflate with a window of 32 kB, at any level; the two bytes are a multiple of 31.
-            [0x78, 0x01 | 0x5e | 0x9c | 0xda, ..] => "zlib",
-            _ => return Ok(()),
+        let kind = match Compression::recognize(header) {
+            _ if self.number != 1 || !self.is_of_model => return Ok(()),
+            Some(Compression::Gzip) => "gzip",
+            Some(Compression::Zlib) => "zlib",
+            None => return Ok(()),
         };
         Err(Error::Unsupported {
             path: self.path.clone(),
@@ -120,7 +199,8 @@ impl<R: Read> Reader<R> {
     }
 
     fn damaged(&self, reason: &str) -> Error {
-        Error::damaged(&self.path, format!("record {}: {reason}", self.number))
+        let reason = format!("record {}: {reason}", self.number);
+        if self.is_of_model { Error::damaged(&self.path, reason) } else { Error::flawed(&self.path, reason) }
     }
 }
 
@@ -208,6 +288,47 @@ mod tests {
         let mut reader = Reader::new("f", &whole[..14], whole.len() as u64);
         assert!(reader.next_record().unwrap_err().to_string().contains("record 1: it is cut off"));
         assert!(reader.next_record().unwrap().is_none());
+    }
+
+    fn opened(bytes: &[u8]) -> Result<Vec<Vec<u8>>> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), bytes).unwrap();
+        let mut reader = Reader::open(file.path())?;
+        let mut records = Vec::new();
+        while let Some(record) = reader.next_record()? {
+            records.push(record);
+        }
+        assert_eq!(reader.number(), records.len());
+        Ok(records)
+    }
+
+    #[test]
+    fn compressed_files_of_data_are_read() {
+        use flate2::write::{GzEncoder, ZlibEncoder};
+
+        let records = [b"first".to_vec(), vec![7; 3 * STEP + 5], Vec::new()];
+        let plain = written(&records);
+        let mut gzip = GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(&plain).unwrap();
+        let gzip = gzip.finish().unwrap();
+        let mut zlib = ZlibEncoder::new(Vec::new(), flate2::Compression::default());
+        zlib.write_all(&plain).unwrap();
+        let zlib = zlib.finish().unwrap();
+        for file in [&plain, &gzip, &zlib] {
+            assert_eq!(opened(file).unwrap(), records);
+            let cut = opened(&file[..file.len() - 9]).unwrap_err().to_string();
+            assert!(cut.contains(": it is cut off"), "{cut}");
+        }
+        // Two files, one behind the other, as `cat` makes them.
+        assert_eq!(opened(&[gzip.clone(), gzip].concat()).unwrap().len(), 6);
+        assert!(opened(b"").unwrap().is_empty());
+        let long = vec![7; 0x9c78];
+        assert_eq!(opened(&written(std::slice::from_ref(&long))).unwrap(), [long]);
+        let mut claims = u64::from(u32::MAX >> 1).to_le_bytes().to_vec();
+        claims.extend(masked(&claims).to_le_bytes());
+        let mut gzip = GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(&claims).unwrap();
+        assert!(opened(&gzip.finish().unwrap()).unwrap_err().to_string().contains("record 1: it is cut off"));
     }
 
     proptest! {

@@ -29,7 +29,7 @@ mod write;
 
 pub use examples::{FeatureKind, ReadExamples, read_examples};
 pub use read::{ExtraInputs, Form, Request, read_value};
-pub use write::{Layout, write_outputs, write_value};
+pub use write::{Layout, write_lines, write_outputs, write_value};
 
 use crate::dtype::DType;
 

@@ -60,6 +60,28 @@ pub fn write_outputs<'a>(
     written.and_then(|()| pieces.flush()).map_err(Error::io("write", target))
 }
 
+/// Writes the rows of outputs, one object by the outputs' names a line. Numbers and strings are written as by
+/// [`write_outputs`]. Errors name `target`.
+///
+/// # Errors
+/// As [`write_outputs`].
+pub fn write_lines<'a>(
+    target: impl AsRef<Path>,
+    writer: &mut impl Write,
+    outputs: impl IntoIterator<Item = (&'a str, &'a Tensor)>,
+) -> Result<()> {
+    let outputs: Vec<Output<'a>> =
+        outputs.into_iter().map(|(name, tensor)| Output::new(name, tensor)).collect::<Result<_>>()?;
+    let rows = count_rows(&outputs)?;
+    let mut pieces = Pieces { writer, text: Vec::with_capacity(PIECE) };
+    let mut line = |row| {
+        pieces.row(&outputs, row, false)?;
+        pieces.add(b"\n");
+        if pieces.text.len() >= PIECE { pieces.flush() } else { Ok(()) }
+    };
+    (0..rows).try_for_each(&mut line).and_then(|()| pieces.flush()).map_err(Error::io("write", target))
+}
+
 /// Writes one tensor in the form of [`read_value`](super::read_value), on one line without a line break. Errors name
 /// `target`.
 ///
@@ -194,14 +216,16 @@ impl<W: Write> Pieces<'_, W> {
 
     fn rows(&mut self, outputs: &[Output<'_>], rows: usize, bare: bool) -> io::Result<()> {
         self.add(b"{\"predictions\": ");
-        self.list(rows, |pieces, row| {
-            pieces.object(outputs, bare, |pieces, output| {
-                let shape = output.shape.get(1..).unwrap_or_default();
-                pieces.value(output, shape, row * shape.iter().product::<usize>())
-            })
-        })?;
+        self.list(rows, |pieces, row| pieces.row(outputs, row, bare))?;
         self.add(b"}");
         Ok(())
+    }
+
+    fn row(&mut self, outputs: &[Output<'_>], row: usize, bare: bool) -> io::Result<()> {
+        self.object(outputs, bare, |pieces, output| {
+            let shape = output.shape.get(1..).unwrap_or_default();
+            pieces.value(output, shape, row * shape.iter().product::<usize>())
+        })
     }
 
     /// An object of all outputs, or the only output without its name.

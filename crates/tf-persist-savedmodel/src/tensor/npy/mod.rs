@@ -16,10 +16,9 @@ mod header;
 mod read;
 mod write;
 
+pub use read::{ArrayReader, from_bytes, read, read_file};
 pub(super) use read::{Length, read_sized};
-pub use read::{from_bytes, read, read_file};
-pub(super) use write::Plan;
-pub use write::write;
+pub use write::{Plan, check_strings, write};
 
 use super::Tensor;
 use crate::dtype::DType;

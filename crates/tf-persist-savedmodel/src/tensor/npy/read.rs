@@ -1,7 +1,8 @@
 //! Reading a .npy array.
 
+use std::fmt;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read};
 use std::path::Path;
 
 use super::descr::{Descr, Kind, Refusal};
@@ -48,58 +49,199 @@ pub fn from_bytes(source: &str, mut bytes: &[u8]) -> Result<Tensor> {
 /// As [`read`], and [`Error::Io`] if the file does not exist.
 pub fn read_file(path: impl AsRef<Path>) -> Result<Tensor> {
     let path = path.as_ref();
-    let mut file = File::open(path).map_err(Error::io("read", path))?;
+    let (mut file, length) = open(path)?;
+    read_sized(&path.display().to_string(), &mut file, length)
+}
+
+/// Opens a file; a pipe has no length.
+fn open(path: &Path) -> Result<(File, Length)> {
+    let file = File::open(path).map_err(Error::io("read", path))?;
     let metadata = file.metadata().map_err(Error::io("read", path))?;
     let length = if metadata.is_file() {
         Length { declared: Some(metadata.len()), present: metadata.len() }
     } else {
         Length { declared: None, present: 0 }
     };
-    read_sized(&path.display().to_string(), &mut file, length)
+    Ok((file, length))
 }
 
 /// Reads an array with an untrusted length.
 pub(in crate::tensor) fn read_sized(source: &str, reader: &mut dyn Read, length: Length) -> Result<Tensor> {
-    let refuse = |refusal: Refusal| {
-        let hint = refusal.hint.map(Hint::from);
-        Error::Tensor(TensorError::InvalidData { source_name: source.into(), reason: refusal.reason, hint })
-    };
-    let (header, header_len) = read_header(source, reader)?.map_err(refuse)?;
-    let Header { descr, fortran_order, shape } = header;
-    let count = element_count(&shape).map_err(|error| Error::data(source, error.to_string()))?;
-    if descr.size == 0 && count > MAX_EMPTY_ELEMENTS {
-        return Err(Error::data(source, format!("it claims {count} elements of no bytes")));
+    ArrayReader::with_length(source.to_owned(), reader, length)?.read_all()
+}
+
+/// An array whose header was read, and whose rows are read in pieces, so that the whole need not fit in memory.
+pub struct ArrayReader<R> {
+    source: String,
+    reader: R,
+    header: Header,
+    /// The number of elements of a row, which is everything but the first dimension; of all elements for a scalar.
+    row_elements: usize,
+    /// The rows that were read.
+    done: usize,
+    /// The bytes of data that certainly exist and were not read.
+    present: u64,
+}
+
+impl<R> fmt::Debug for ArrayReader<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (source, shape, done) = (&self.source, &self.header.shape, self.done);
+        f.debug_struct("ArrayReader").field("source", source).field("shape", shape).field("done", &done).finish()
     }
-    let needed = count.checked_mul(descr.size).filter(|bytes| isize::try_from(*bytes).is_ok());
-    let needed =
-        needed.ok_or_else(|| Error::data(source, format!("the size of shape {shape:?} does not fit 63 bits")))?;
-    if let Some(declared) = length.declared {
-        let data = declared.saturating_sub(header_len);
-        if data != needed as u64 {
-            return Err(Error::data(source, wrong_length(&shape, needed, data)));
+}
+
+impl ArrayReader<BufReader<File>> {
+    /// Opens a file, or a pipe of unknown length, and reads its header.
+    ///
+    /// # Errors
+    /// As [`read_file`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let (file, length) = open(path)?;
+        // Pieces that are larger than the buffer bypass it.
+        Self::with_length(path.display().to_string(), BufReader::new(file), length)
+    }
+}
+
+impl<R: Read> ArrayReader<R> {
+    /// Reads the header, with an untrusted length of everything.
+    pub(in crate::tensor) fn with_length(source: String, mut reader: R, length: Length) -> Result<Self> {
+        let (header, header_len) = read_header(&source, &mut reader)?.map_err(|refusal| {
+            let hint = refusal.hint.map(Hint::from);
+            Error::Tensor(TensorError::InvalidData { source_name: source.clone(), reason: refusal.reason, hint })
+        })?;
+        let Header { descr, shape, .. } = &header;
+        let count = element_count(shape).map_err(|error| Error::data(&source, error.to_string()))?;
+        if descr.size == 0 && count > MAX_EMPTY_ELEMENTS {
+            return Err(Error::data(source, format!("it claims {count} elements of no bytes")));
+        }
+        let needed = count.checked_mul(descr.size).filter(|bytes| isize::try_from(*bytes).is_ok());
+        let needed =
+            needed.ok_or_else(|| Error::data(&source, format!("the size of shape {shape:?} does not fit 63 bits")))?;
+        if let Some(declared) = length.declared {
+            let data = declared.saturating_sub(header_len);
+            if data != needed as u64 {
+                return Err(Error::data(&source, wrong_length(shape, needed, data)));
+            }
+        }
+        let rows = shape.first().copied().unwrap_or(1);
+        // Without rows, a row may be of any size; of a row without elements there is nothing to read.
+        let row_elements = count.checked_div(rows).unwrap_or(0);
+        let present = length.present.saturating_sub(header_len);
+        Ok(Self { source, reader, header, row_elements, done: 0, present })
+    }
+
+    /// The name of the array in errors.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// The dtype of the tensors that are read.
+    #[must_use]
+    pub fn dtype(&self) -> DType {
+        match self.header.descr.kind {
+            Kind::Number(dtype) => dtype,
+            Kind::Bytes | Kind::Text => DType::String,
         }
     }
-    let mut data = AlignedBuf::new();
-    let present = length.present.saturating_sub(header_len).try_into().unwrap_or(usize::MAX);
-    data.fill(reader, needed, present).map_err(|shortfall| match shortfall {
-        FillError::Ended(data) => Error::data(source, wrong_length(&shape, needed, data as u64)),
-        FillError::Io(error) => failed(source, error),
-        FillError::Memory(error) => error,
-    })?;
-    // Reading on to the end also lets a zip archive compare its checksum.
-    if read_full(reader, &mut [0]).map_err(|error| failed(source, error))? > 0 {
-        return Err(Error::data(source, "it goes on after its last element"));
+
+    /// The shape of the whole array.
+    #[must_use]
+    pub fn shape(&self) -> &[usize] {
+        &self.header.shape
     }
-    if fortran_order {
-        data = row_major(data, &shape, descr.size)?;
+
+    /// The same with a reader whose type is not known.
+    #[must_use]
+    pub fn into_boxed(self) -> ArrayReader<Box<dyn Read + Send>>
+    where
+        R: Send + 'static,
+    {
+        let Self { source, reader, header, row_elements, done, present } = self;
+        ArrayReader { source, reader: Box::new(reader), header, row_elements, done, present }
     }
-    if descr.swap > 1 {
-        data.bytes_mut().chunks_exact_mut(descr.swap).for_each(<[u8]>::reverse);
+
+    /// Reads the next rows, at most `count` of them. After the last row it returns a tensor without rows, and the
+    /// checksum of an archive has been compared by then.
+    ///
+    /// # Errors
+    /// As [`read`]; also if the array is a scalar, or in Fortran order, in which rows do not lie one after the other.
+    pub fn read_rows(&mut self, count: usize) -> Result<Tensor> {
+        let Some((rows, _)) = self.header.shape.split_first() else {
+            return Err(Error::data(&self.source, "it is a scalar without rows"));
+        };
+        if self.header.fortran_order && is_order_visible(&self.header.shape) {
+            let hint = Some("save it in row-major order: `np.save(file, np.ascontiguousarray(array))`".into());
+            let reason = "it is in Fortran order, in which rows do not lie one after the other".to_owned();
+            return Err(Error::Tensor(TensorError::InvalidData { source_name: self.source.clone(), reason, hint }));
+        }
+        let count = count.min(rows - self.done);
+        let is_last = self.done + count == *rows;
+        let mut shape = self.header.shape.clone();
+        shape[0] = count;
+        let data = self.read_elements(count * self.row_elements, is_last)?;
+        let tensor = self.tensor(data, &shape)?;
+        self.done += count;
+        Ok(tensor)
     }
-    match descr.kind {
-        Kind::Number(dtype) => numbers(source, data, dtype, &shape),
-        Kind::Bytes | Kind::Text => strings(source, data.bytes(), descr, count, &shape),
+
+    /// Reads the whole array, of which no row has been read.
+    ///
+    /// # Errors
+    /// As [`read`].
+    pub fn read_all(mut self) -> Result<Tensor> {
+        let shape = self.header.shape.clone();
+        let mut data = self.read_elements(shape.iter().product(), true)?;
+        if self.header.fortran_order {
+            data = row_major(data, &shape, self.header.descr.size)?;
+        }
+        self.tensor(data, &shape)
     }
+
+    /// Reads elements as they are in the file; after the last ones, nothing may follow.
+    fn read_elements(&mut self, count: usize, is_last: bool) -> Result<AlignedBuf> {
+        let (source, shape) = (&self.source, &self.header.shape);
+        let size = self.header.descr.size;
+        let (wanted, before) = (count * size, self.done * self.row_elements * size);
+        let mut data = AlignedBuf::new();
+        let present = self.present.try_into().unwrap_or(usize::MAX);
+        data.fill(&mut self.reader, wanted, present).map_err(|shortfall| match shortfall {
+            FillError::Ended(data) => {
+                let needed = shape.iter().product::<usize>() * size;
+                Error::data(source, wrong_length(shape, needed, (before + data) as u64))
+            }
+            FillError::Io(error) => failed(source, error),
+            FillError::Memory(error) => error,
+        })?;
+        self.present = self.present.saturating_sub(wanted as u64);
+        // Reading on to the end also lets an archive compare its checksum.
+        if is_last && read_full(&mut self.reader, &mut [0]).map_err(|error| failed(source, error))? > 0 {
+            return Err(Error::data(source, "it goes on after its last element"));
+        }
+        Ok(data)
+    }
+
+    /// The tensor of elements in row-major order.
+    fn tensor(&self, mut data: AlignedBuf, shape: &[usize]) -> Result<Tensor> {
+        let descr = self.header.descr;
+        if descr.swap > 1 {
+            data.bytes_mut().chunks_exact_mut(descr.swap).for_each(<[u8]>::reverse);
+        }
+        match descr.kind {
+            Kind::Number(dtype) => numbers(&self.source, data, dtype, shape),
+            Kind::Bytes | Kind::Text => {
+                let first = self.done * self.row_elements;
+                strings(&self.source, data.bytes(), descr, first, shape)
+            }
+        }
+    }
+}
+
+/// Whether an array of this shape lies differently in row-major and in Fortran order: with at most one size above 1,
+/// both are the same.
+fn is_order_visible(shape: &[usize]) -> bool {
+    shape.iter().filter(|size| **size > 1).count() > 1
 }
 
 /// The header and its length in bytes. The outer error is the reader's, the inner one the header's.
@@ -166,8 +308,9 @@ fn numbers(source: &str, data: AlignedBuf, dtype: DType, shape: &[usize]) -> Res
     data.into_tensor(dtype, shape)
 }
 
-/// The strings of fixed-size elements.
-fn strings(source: &str, data: &[u8], descr: Descr, count: usize, shape: &[usize]) -> Result<Tensor> {
+/// The strings of fixed-size elements. `first` is the index of the first one in the whole array.
+fn strings(source: &str, data: &[u8], descr: Descr, first: usize, shape: &[usize]) -> Result<Tensor> {
+    let count = element_count(shape)?;
     let mut strings = Strings::with_capacity(count, 0);
     let mut text = String::new();
     for index in 0..count {
@@ -180,7 +323,10 @@ fn strings(source: &str, data: &[u8], descr: Descr, count: usize, shape: &[usize
         for point in element.as_chunks::<4>().0 {
             let number = u32::from_le_bytes(*point);
             let point = char::from_u32(number).ok_or_else(|| {
-                Error::data(source, format!("element {index} holds {number:#x}, which is no Unicode character"))
+                Error::data(
+                    source,
+                    format!("element {} holds {number:#x}, which is no Unicode character", first + index),
+                )
             })?;
             text.push(point);
         }
@@ -197,8 +343,8 @@ fn trimmed(bytes: &[u8]) -> &[u8] {
 
 /// Converts elements in Fortran order, whose first index runs fastest, to row-major order.
 fn row_major(data: AlignedBuf, shape: &[usize], size: usize) -> Result<AlignedBuf> {
-    // With at most one size above 1, both orders are the same; without elements or bytes there is nothing to order.
-    if shape.iter().filter(|size| **size > 1).count() < 2 || data.bytes().is_empty() {
+    // Without elements or bytes there is nothing to order.
+    if !is_order_visible(shape) || data.bytes().is_empty() {
         return Ok(data);
     }
     let (Some((last, outer)), source) = (shape.split_last(), data.bytes()) else { return Ok(data) };

@@ -9,14 +9,19 @@ use std::fmt;
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 use std::mem::ManuallyDrop;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use zip::result::ZipError;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, System, ZIP64_BYTES_THR, ZipArchive, ZipWriter};
 
+mod member;
+
+pub use member::MemberReader;
+
 use super::Tensor;
-use super::npy::{Length, Plan, read_sized};
+use super::npy::{ArrayReader, Length, Plan, read_sized};
 use crate::error::{Error, Result, TensorError};
 
 /// The most members, more than any model has inputs.
@@ -151,26 +156,80 @@ pub fn write<'a, W: Write + Seek>(
         if !names.insert(name) {
             return Err(Error::data(source, format!("array `{name}` is to be written twice")));
         }
-        plans.push((name, Plan::new(&format!("{source}, array `{name}`"), tensor)?));
+        plans.push((name, Plan::of(&format!("{source}, array `{name}`"), tensor)?, tensor));
     }
-    let failed = |error: ZipError| match error {
-        ZipError::Io(error) => Error::io("write", target)(error),
-        other => Error::data(&source, format!("it cannot be written: {other}")),
-    };
-    // A writer that is dropped half-way writes an end and complains on standard error if it cannot. Half an archive is
-    // no use to anybody, so it is forgotten instead, which leaks its list of members.
-    let mut archive = ManuallyDrop::new(ZipWriter::new(writer));
-    for (name, plan) in plans {
+    let mut archive = NpzWriter::new(target, writer);
+    for (name, plan, tensor) in plans {
+        archive.start(name, plan)?;
+        archive.write_rows(tensor)?;
+    }
+    archive.finish()
+}
+
+/// Writes an archive array by array, and an array in pieces of rows. [`write()`] writes whole tensors.
+pub struct NpzWriter<W: Write + Seek> {
+    target: PathBuf,
+    /// A writer that is dropped half-way writes an end and complains on standard error if it cannot. Half an archive is
+    /// no use to anybody, so it is forgotten instead, which leaks its list of members.
+    archive: ManuallyDrop<ZipWriter<W>>,
+    /// That of the array that is being written.
+    plan: Option<Plan>,
+}
+
+impl<W: Write + Seek> fmt::Debug for NpzWriter<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NpzWriter").field("target", &self.target).finish_non_exhaustive()
+    }
+}
+
+impl<W: Write + Seek> NpzWriter<W> {
+    /// A writer of an archive without arrays. Errors name `target`.
+    pub fn new(target: impl AsRef<Path>, writer: W) -> Self {
+        let archive = ManuallyDrop::new(ZipWriter::new(writer));
+        Self { target: target.as_ref().to_path_buf(), archive, plan: None }
+    }
+
+    /// Starts an array. Its rows follow by [`NpzWriter::write_rows`], as many as the plan says.
+    ///
+    /// # Errors
+    /// If an array has the name already, or the writer fails.
+    pub fn start(&mut self, name: &str, plan: Plan) -> Result<()> {
         let options = SimpleFileOptions::DEFAULT
             .compression_method(CompressionMethod::Stored)
             .large_file(plan.len() >= ZIP64_BYTES_THR)
             .system(System::Unix);
-        archive.start_file(format!("{name}{SUFFIX}"), options).map_err(failed)?;
-        plan.write(&mut *archive).map_err(Error::io("write", target))?;
+        let started = self.archive.start_file(format!("{name}{SUFFIX}"), options);
+        started.map_err(|error| not_written(&self.target, error))?;
+        plan.write_header(&mut *self.archive).map_err(Error::io("write", &self.target))?;
+        self.plan = Some(plan);
+        Ok(())
     }
-    // Flushed here, where a failure can still be reported.
-    archive.flush().map_err(Error::io("write", target))?;
-    ManuallyDrop::into_inner(archive).finish().map_err(failed)
+
+    /// Writes the next rows of the array that was started.
+    ///
+    /// # Errors
+    /// If the writer fails.
+    pub fn write_rows(&mut self, rows: &Tensor) -> Result<()> {
+        let written = self.plan.as_ref().map_or(Ok(()), |plan| plan.write_elements(&mut *self.archive, rows));
+        written.map_err(Error::io("write", &self.target))
+    }
+
+    /// Writes the directory of the archive.
+    ///
+    /// # Errors
+    /// If the writer fails.
+    pub fn finish(mut self) -> Result<W> {
+        // Flushed here, where a failure can still be reported.
+        self.archive.flush().map_err(Error::io("write", &self.target))?;
+        ManuallyDrop::into_inner(self.archive).finish().map_err(|error| not_written(&self.target, error))
+    }
+}
+
+fn not_written(target: &Path, error: ZipError) -> Error {
+    match error {
+        ZipError::Io(error) => Error::io("write", target)(error),
+        other => Error::data(target.display().to_string(), format!("it cannot be written: {other}")),
+    }
 }
 
 fn damaged(source: &str, error: ZipError) -> Error {
@@ -189,6 +248,30 @@ fn damaged(source: &str, error: ZipError) -> Error {
 
 #[cfg(test)]
 mod tests;
+
+/// Opens every array of a file and reads its header, in the file's order. Each is read independently of the others, row
+/// by row, and may be larger than memory.
+///
+/// # Errors
+/// As [`Npz::open`], and if a member is not a .npy array.
+pub fn open_arrays(path: impl AsRef<Path>) -> Result<Vec<(String, ArrayReader<MemberReader>)>> {
+    let path = path.as_ref();
+    let file = Arc::new(File::open(path).map_err(Error::io("open", path))?);
+    let mut npz = Npz::open(path.display().to_string(), BufReader::new(&*file))?;
+    (0..npz.members.len())
+        .map(|index| {
+            let Member { name, size, present } = &npz.members[index];
+            let source = format!("{}, array `{name}`", npz.source);
+            let entry = npz.archive.by_index_raw(index).map_err(|error| damaged(&source, error))?;
+            let Some(member) = MemberReader::new(Arc::clone(&file), &entry) else {
+                let method = entry.compression();
+                return Err(Error::data(source, format!("it is {method}; stored and deflated arrays are read")));
+            };
+            let length = Length { declared: Some(*size), present: *present };
+            Ok((name.clone(), ArrayReader::with_length(source, member, length)?))
+        })
+        .collect()
+}
 
 /// Every array of a file, with its name, in the file's order.
 ///

@@ -193,6 +193,47 @@ fn refuses_members_that_share_their_data() {
     assert_eq!(refusal(&bytes), "a.npz: two of its arrays share their data");
 }
 
+/// The arrays of an archive, read through [`open_arrays`] in windows of this many rows.
+fn read_in_windows(bytes: &[u8], rows: usize) -> Result<Vec<(String, Tensor)>> {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), bytes).unwrap();
+    let windows = |mut array: ArrayReader<MemberReader>| {
+        if array.shape().is_empty() {
+            return array.read_all();
+        }
+        let mut parts = vec![array.read_rows(rows)?];
+        while parts.last().is_some_and(|part| part.row_count() == Some(rows)) {
+            parts.push(array.read_rows(rows)?);
+        }
+        Tensor::concatenate(&parts.iter().collect::<Vec<_>>())
+    };
+    open_arrays(file.path())?.into_iter().map(|(name, array)| Ok((name, windows(array)?))).collect()
+}
+
+#[test]
+fn arrays_are_read_in_windows_of_rows() {
+    let numbers: Vec<i32> = (0..70_000).collect();
+    let x = Tensor::from_slice(&[1000, 7, 10], &numbers).unwrap();
+    let y = Tensor::from_strings(&[5], ["a", "bc", "", "d", "e"]).unwrap();
+    let z = Tensor::scalar(2.5_f64).unwrap();
+    let members = [("x.npy", &*npy(&x)), ("y.npy", &*npy(&y)), ("z.npy", &*npy(&z))];
+    let expected = [("x".to_owned(), x), ("y".to_owned(), y), ("z".to_owned(), z)];
+    for method in [CompressionMethod::Stored, CompressionMethod::Deflated] {
+        let bytes = archive(method, &members);
+        for rows in [1, 3, 1000, 5000] {
+            assert_eq!(read_in_windows(&bytes, rows).unwrap(), expected);
+        }
+        // The last byte of the first array, in the archive.
+        let mut changed = bytes.clone();
+        let end = bytes.windows(4).skip(1).position(|window| window == b"PK\x03\x04").unwrap();
+        changed[end] ^= 1;
+        let error = read_in_windows(&changed, 64).unwrap_err().to_string();
+        // A changed byte of deflate may stand for more elements.
+        let (damaged, longer) = ("array `x`: it is damaged", "array `x`: it goes on after its last element");
+        assert!(error.contains(damaged) || error.contains(longer), "{error}");
+    }
+}
+
 proptest! {
     #[test]
     fn what_is_written_is_read_again(tensors in proptest::collection::vec(any_tensor(), 0..4)) {
@@ -215,6 +256,10 @@ proptest! {
             let at = at.index(bytes.len());
             bytes[at] = byte;
         }
-        let _ = read_all(&bytes);
+        if let Ok(read) = read_all(&bytes) {
+            prop_assert_eq!(read_in_windows(&bytes, 2).unwrap(), read);
+        } else {
+            let _ = read_in_windows(&bytes, 2);
+        }
     }
 }
