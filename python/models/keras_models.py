@@ -181,3 +181,53 @@ def padded_text(folder: Path) -> Built:
     export_once(network, folder, [tf.TensorSpec([None], tf.string, name="text")])
     requests = [strings("good film"), strings("was was", "good film was bad was awful")]
     return Built(cases=[Case("serving_default", {"text": batch}) for batch in requests])
+
+
+class NormalizedModule(tf.Module):
+    """Every form of normalisation that the fast path folds into weights, one after the other."""
+
+    def __init__(self, network: keras.Model, random: np.random.Generator) -> None:
+        super().__init__()
+        self.network = [weight.value for weight in network.weights]
+        self._call = lambda image: network(image, training=False)
+        self.kernel = tf.Variable(random.normal(0.0, 0.3, (1, 1, 6, 5)), dtype=tf.float32, name="kernel")
+        ranges = {"gamma": (0.5, 1.5), "beta": (-1.0, 1.0), "mean": (-0.5, 0.5), "variance": (0.5, 2.0)}
+        self.norm = {name: tf.Variable(random.uniform(*ends, 5), dtype=tf.float32, name=name) for name, ends in ranges.items()}
+        self.product = tf.Variable(random.normal(0.0, 0.5, (5, 4)), dtype=tf.float32, name="product")
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 8, 8, 3], tf.float32, name="image")])
+    def call(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
+        """A row of four numbers for each image."""
+        hidden = tf.nn.conv2d(self._call(image), self.kernel, strides=1, padding="VALID")
+        norm = {name: tf.identity(value) for name, value in self.norm.items()}
+        hidden = tf.raw_ops.FusedBatchNormV3(
+            x=hidden, scale=norm["gamma"], offset=norm["beta"], mean=norm["mean"], variance=norm["variance"], epsilon=1e-3, is_training=False
+        ).y
+        pooled = tf.reduce_mean(tf.nn.relu(hidden), axis=[1, 2])
+        return {"y": (tf.matmul(pooled, self.product) - 0.25) * tf.constant([2.0, 0.5, -1.0, 3.0]), "hidden": hidden}
+
+
+@model("normalized", "convolutions and matrix products followed by every form of normalisation, random weights")
+def normalized(folder: Path) -> Built:
+    """8x8 images to four numbers, by Keras's `BatchNormalization` after convolutions, TensorFlow's fused op, and factors."""
+    random = np.random.default_rng(SEED)
+    network = keras.Sequential(
+        [
+            keras.Input((8, 8, 3), name="image"),
+            layers.Conv2D(4, 3, padding="same"),
+            layers.BatchNormalization(),
+            layers.ReLU(6.0),
+            layers.DepthwiseConv2D(3, depth_multiplier=2, use_bias=False),
+            layers.BatchNormalization(scale=False),
+            layers.ReLU(6.0),
+            layers.SeparableConv2D(6, 3, use_bias=False),
+            layers.BatchNormalization(center=False, scale=False),
+        ]
+    )
+    for layer in network.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.set_weights([random.uniform(0.5, 1.5, weight.shape) for weight in layer.get_weights()])
+    module = NormalizedModule(network, random)
+    tf.saved_model.save(module, str(folder), signatures={"serving_default": module.call})
+    images = random.normal(0.0, 1.0, (5, 8, 8, 3)).astype(np.float32)
+    return Built(cases=[Case("serving_default", {"image": images[start:end]}) for start, end in [(0, 1), (1, 5)]])

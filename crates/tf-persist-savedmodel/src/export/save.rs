@@ -17,7 +17,7 @@ use crate::container::Files;
 use crate::container::pack::is_pack_path;
 use crate::error::{Error, Hint, Result, SavedModelError};
 use crate::rewrite::prune::{self, Pruned};
-use crate::rewrite::{freeze, simplify};
+use crate::rewrite::{Simplified, freeze, simplify};
 use crate::saved_model::layout::{GRAPH_FILE, STATE_FILE};
 use crate::saved_model::{MAX_FILE_BYTES, MetaGraph, SCHEMA_VERSION, SavedModel, TrainingState, Variable, Variables};
 
@@ -229,7 +229,7 @@ fn write_changed(
     if let Some(restoring) = restoring {
         restoring.check(kept.as_deref())?;
     }
-    let mut variables = None;
+    let (mut variables, mut simplified) = (None, Simplified::default());
     if rewrite.frozen {
         definition.object_graph_def = None.into();
         let none = Vec::new();
@@ -237,7 +237,7 @@ fn write_changed(
             freeze::freeze(source.path(), &mut definition, kept.as_ref().unwrap_or(&none), reader)?;
         }
         if rewrite.simplified {
-            simplify(&mut definition);
+            simplified = simplify(&mut definition);
         }
     } else if let Some(reader) = reader {
         variables = values::write_some(reader, kept.as_deref(), tracked.as_ref(), (staging, options.plain))?;
@@ -257,7 +257,7 @@ fn write_changed(
         let _ = fs::remove_file(staging.path().join(STATE_FILE));
     }
     if options.optimized {
-        optimized::write(source, staging)?;
+        optimized::write(source, simplified, staging)?;
     }
     let variables = match variables {
         Some(index) => source.variables()?.again(index),

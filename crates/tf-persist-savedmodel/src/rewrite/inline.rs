@@ -21,8 +21,8 @@ const MAX_NODES: usize = 200_000;
 /// Attributes of calls and functions that must stay as they are.
 const KEPT_CALLS: [&str; 4] = ["_noinline", "_XlaMustCompile", "_XlaScope", "api_implements"];
 
-/// Replaces calls at the top of a graph by the nodes of their functions.
-pub(crate) fn inline(graph: &mut pb::GraphDef) {
+/// Replaces calls at the top of a graph by the nodes of their functions. Returns how many.
+pub(crate) fn inline(graph: &mut pb::GraphDef) -> usize {
     let library = std::mem::take(&mut graph.library.mut_or_insert_default().function);
     let functions: HashMap<&str, &pb::FunctionDef> =
         library.iter().map(|function| (function.signature.name.as_str(), function)).collect();
@@ -51,6 +51,7 @@ pub(crate) fn inline(graph: &mut pb::GraphDef) {
     done.reverse();
     graph.node = done;
     graph.library.mut_or_insert_default().function = library;
+    results_of.len()
 }
 
 /// Lets nodes take what a replaced call returned from where it comes, if nothing has to run before.

@@ -39,20 +39,33 @@ impl Rewrite {
     }
 }
 
+/// How often a graph was simplified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Simplified {
+    /// Calls that became nodes.
+    pub(crate) calls: usize,
+    /// Nodes that became a part of weights or a bias.
+    pub(crate) folds: usize,
+}
+
 /// Makes a graph whose variables are constants faster: [`inline`], then [`fold`]. If one of them panics, nothing has
 /// changed.
-pub(crate) fn simplify(definition: &mut pb::MetaGraphDef) {
+pub(crate) fn simplify(definition: &mut pb::MetaGraphDef) -> Simplified {
     let simplified = catch_unwind(AssertUnwindSafe(|| {
         // The bytes of its constants are shared.
         let mut definition = definition.clone();
-        inline::inline(definition.graph_def.mut_or_insert_default());
+        let calls = inline::inline(definition.graph_def.mut_or_insert_default());
         unreached::drop_unreached(&mut definition);
         let asked = unreached::asked(&definition).iter().map(|tensor| node_of(tensor).to_owned()).collect();
-        fold::fold(definition.graph_def.mut_or_insert_default(), &asked);
+        let folds = fold::fold(definition.graph_def.mut_or_insert_default(), &asked);
         unreached::drop_unreached(&mut definition);
-        definition
+        (definition, Simplified { calls, folds })
     }));
-    if let Ok(simplified) = simplified {
-        *definition = simplified;
+    match simplified {
+        Ok((changed, simplified)) => {
+            *definition = changed;
+            simplified
+        }
+        Err(_) => Simplified::default(),
     }
 }

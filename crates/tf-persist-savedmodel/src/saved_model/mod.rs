@@ -95,6 +95,7 @@ pub use crate::error::{MissingOp, MissingOps, MissingVariable, MissingVariables,
 use crate::checkpoint::{CheckpointIndex, CheckpointReader};
 use crate::container::Files;
 use crate::error::{CheckpointError, Error, Result, SavedModelError};
+use crate::graph::view::GraphView;
 use crate::stand_in;
 use crate::tensor::Tensor;
 use layout::VARIABLES_PREFIX;
@@ -229,6 +230,16 @@ impl SavedModel {
             return self.files().length(&self.file().file_name()?.to_string_lossy()).ok()?;
         }
         Some(self.bytes().len() as u64)
+    }
+
+    /// The bytes of the largest node of all graphs and their functions in the file: those of the largest constant, if
+    /// that is large.
+    #[must_use]
+    pub fn largest_node(&self) -> usize {
+        let graphs = self.meta_graphs().iter().map(|meta_graph| GraphView::new(self.meta_graph_bytes(meta_graph)));
+        let nodes =
+            graphs.flat_map(|graph| graph.nodes().chain(graph.functions().flat_map(|function| function.nodes())));
+        nodes.map(|node| node.encoded_len()).max().unwrap_or(0)
     }
 
     /// Whether it is in a pack: a `.tfpack` file, or bytes.

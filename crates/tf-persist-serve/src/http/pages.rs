@@ -106,6 +106,7 @@ fn optimization(state: &ServerState, model: &str, version: i64) -> Option<serde_
     let done = servable.model().optimization()?;
     Some(json!({
         "constants": done.constants,
+        "simplified": done.simplified,
         "speedup": done.speedup,
         "requests": done.requests,
         "reason": done.reason,

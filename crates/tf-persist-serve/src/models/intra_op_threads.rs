@@ -33,8 +33,8 @@ impl IntraOpThreads {
 
 /// Whether the model may have ops that are worth dividing, judged by its weights and inputs. Unknown counts as yes.
 fn has_large_ops(saved_model: &SavedModel) -> bool {
-    // Constants are part of the graph's file.
-    if saved_model.file_bytes().is_none_or(|bytes| bytes >= LARGE_WEIGHT) {
+    // Weights of a frozen model are constants.
+    if saved_model.largest_node() as u64 >= LARGE_WEIGHT {
         return true;
     }
     let Ok(variables) = saved_model.variables() else { return true };

@@ -38,6 +38,11 @@ impl<'a> NodeView<'a> {
         self.address() == other.address()
     }
 
+    /// The length of its message: that of its value, if it is a large constant.
+    pub(crate) fn encoded_len(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Its address, which identifies it among the nodes of a file.
     pub(crate) fn address(&self) -> *const u8 {
         self.bytes.as_ptr()

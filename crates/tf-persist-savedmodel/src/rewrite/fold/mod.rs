@@ -24,15 +24,18 @@ use constants::Constants;
 /// A convolution followed by a bias, a multiplication and an addition takes three rounds; more are odd.
 const MAX_ROUNDS: usize = 16;
 
-/// Folds what it can in the nodes at the top of a graph. These nodes are asked for by their names.
+/// Folds what it can in the nodes at the top of a graph, and returns how many. These nodes are asked for by their names.
 ///
 /// Nodes that are no longer needed are left.
-pub(crate) fn fold(graph: &mut pb::GraphDef, asked: &HashSet<String>) {
+pub(crate) fn fold(graph: &mut pb::GraphDef, asked: &HashSet<String>) -> usize {
+    let mut folds = 0;
     for _ in 0..MAX_ROUNDS {
-        if !round(&mut graph.node, asked) {
-            return;
+        match round(&mut graph.node, asked) {
+            0 => break,
+            more => folds += more,
         }
     }
+    folds
 }
 
 /// A change to a graph: nodes that take the place of others, and new ones.
@@ -44,8 +47,9 @@ struct Changes {
     instead: HashMap<String, String>,
 }
 
-/// Returns whether anything changed.
-fn round(nodes: &mut Vec<pb::NodeDef>, asked: &HashSet<String>) -> bool {
+/// Returns how many nodes were folded.
+fn round(nodes: &mut Vec<pb::NodeDef>, asked: &HashSet<String>) -> usize {
+    let mut folds = 0;
     let changes = {
         let view = View::new(nodes, asked);
         let mut changes = Changes::default();
@@ -56,12 +60,11 @@ fn round(nodes: &mut Vec<pb::NodeDef>, asked: &HashSet<String>) -> bool {
                 && found.touches().iter().all(|index| !touched.contains(index))
             {
                 touched.extend(found.touches());
-                let _ = found.apply(&view, &mut changes);
+                folds += usize::from(found.apply(&view, &mut changes).is_some());
             }
         }
         changes
     };
-    let is_changed = !changes.nodes.is_empty();
     for (index, node) in changes.nodes {
         nodes[index] = node;
     }
@@ -71,7 +74,7 @@ fn round(nodes: &mut Vec<pb::NodeDef>, asked: &HashSet<String>) -> bool {
         }
     }
     nodes.extend(changes.new);
-    is_changed
+    folds
 }
 
 /// The nodes of a graph, and who takes what.
