@@ -1,5 +1,6 @@
 //! How errors are printed: what went wrong, why, and what helps.
 
+use std::cell::Cell;
 use std::io;
 
 use anstream::eprintln;
@@ -115,9 +116,25 @@ pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
     })
 }
 
+thread_local! {
+    static PANICS_ARE_EXPECTED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Calls a function whose panics in this thread are not reported: the caller turns them into errors.
+#[cfg(feature = "columns")]
+pub(crate) fn expecting_panics<T>(function: impl FnOnce() -> T) -> T {
+    let before = PANICS_ARE_EXPECTED.replace(true);
+    let result = function();
+    PANICS_ARE_EXPECTED.set(before);
+    result
+}
+
 /// Reports a panic as a bug, without a backtrace.
 pub(crate) fn report_panics_as_bugs() {
     std::panic::set_hook(Box::new(|info| {
+        if PANICS_ARE_EXPECTED.get() {
+            return;
+        }
         let location = info.location().map(|it| format!(" at {}:{}", it.file(), it.line())).unwrap_or_default();
         let message = info.payload_as_str().unwrap_or("no message");
         eprintln!("{ERROR}error:{ERROR:#} this is a bug in tf-persist: {message}{location}");

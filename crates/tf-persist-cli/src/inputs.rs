@@ -2,18 +2,27 @@
 
 use std::fs;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use tf_persist_core::tensor::{npy, npz};
 use tf_persist_core::{ModelError, SignatureDef, SignatureError, Tensor};
 
-use crate::error::UsageError;
+use crate::columns::{self, ColumnReader};
+use crate::error::{self, UsageError};
+
+/// As many columns that are not read are named.
+const SHOWN: usize = 10;
 
 /// The contents of a file of inputs.
 pub(crate) enum FileInputs {
     Arrays(Vec<(String, Tensor)>),
-    Json { source: String, bytes: Vec<u8> },
+    Json {
+        source: String,
+        bytes: Vec<u8>,
+    },
+    /// A file of columns, which is read when it is known which of them are inputs.
+    Columns(PathBuf, columns::Format),
 }
 
 impl FileInputs {
@@ -35,8 +44,39 @@ impl FileInputs {
                 bail!(UsageError(format!("`{source}` is one array without a name: give it as --input NAME=@{source}")))
             }
             "jsonl" => bail!(UsageError(format!("`{source}` has many requests: give it as --requests {source}"))),
-            _ => bail!(UsageError(format!("`{source}` does not end in .npz or .json"))),
+            _ => match columns::Format::of(path) {
+                Some(format) => Ok(Self::Columns(path.to_path_buf(), format)),
+                None => bail!(UsageError(format!("`{source}` does not end in .npz, .json, .parquet or .arrow"))),
+            },
         }
+    }
+}
+
+/// Opens the columns of a file that are inputs of a signature, to be read about `window` rows at a time.
+pub(crate) fn open_columns(
+    signature: &SignatureDef,
+    path: &Path,
+    format: columns::Format,
+    window: usize,
+) -> anyhow::Result<ColumnReader> {
+    let inputs = signature.input_tensors();
+    let reader = ColumnReader::open(path, format, window, |name| inputs.iter().any(|(input, _)| input == name))?;
+    if !reader.others().is_empty() {
+        let others: Vec<String> = reader.others().iter().take(SHOWN).map(|name| format!("`{name}`")).collect();
+        let more = reader.others().len() - others.len();
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let (path, signature) = (path.display(), &signature.name);
+        error::warn(&format!("signature `{signature}` does not read {}{more} of `{path}`", others.join(", ")));
+    }
+    Ok(reader)
+}
+
+/// The rows of a column as an input takes them: single values may be a column of a matrix.
+pub(crate) fn column_rows(signature: &SignatureDef, name: &str, rows: Tensor) -> anyhow::Result<Tensor> {
+    let has_column = matches!(signature.input(name).and_then(|info| info.shape.sizes()), Some([_, Some(1)]));
+    match *rows.shape() {
+        [count] if has_column => Ok(rows.reshape(&[count, 1])?),
+        _ => Ok(rows),
     }
 }
 

@@ -1,6 +1,11 @@
 //! The command `tf-persist`: arguments in, reports out.
 
 mod cli;
+#[cfg(feature = "columns")]
+mod columns;
+#[cfg(all(feature = "runtime", not(feature = "columns")))]
+#[path = "without_columns.rs"]
+mod columns;
 mod common_args;
 mod comparison;
 mod completions;

@@ -1,10 +1,11 @@
 //! The arguments of `tf-persist run`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use tf_persist_core::RunOptions;
 
+use crate::columns;
 use crate::common_args::{Format, batch_size};
 use crate::keras_args::KerasArgs;
 use crate::load_args::{LoadArgs, OptimizeArgs};
@@ -19,8 +20,9 @@ pub(crate) struct RunArgs {
     /// Give one input: a number, a string or a nested list as JSON, or a numpy array; repeatable
     #[arg(long, value_name = "NAME=JSON|NAME=@FILE.npy", conflicts_with = "requests", value_parser = assignment)]
     pub(crate) input: Vec<String>,
-    /// Give all inputs: arrays by name, or a JSON request {"inputs": …} or {"instances": […]} ("-" is standard input)
-    #[arg(long, value_name = "FILE.npz|FILE.json", conflicts_with = "requests")]
+    /// Give all inputs: arrays or columns by name, or a JSON request {"inputs": …} or {"instances": […]} ("-" is
+    /// standard input)
+    #[arg(long, value_name = "FILE.npz|.json|.parquet|.arrow", conflicts_with = "requests")]
     pub(crate) inputs: Option<PathBuf>,
     /// Give tf.Examples for the signature's string input: serialized ones in a TFRecord file, which may be compressed
     /// by gzip, or a list of objects with features, such as [{"age": 3, "name": ["x"]}] ("-" is standard input). If
@@ -39,7 +41,7 @@ pub(crate) struct RunArgs {
     #[arg(value_parser = batch_size())]
     pub(crate) batch_size: Option<usize>,
     /// Write the outputs to a file instead of printing them
-    #[arg(long, value_name = "FILE.npz|FILE.npy|FILE.json|FILE.jsonl", conflicts_with = "requests")]
+    #[arg(long, value_name = "FILE.npz|.npy|.json|.jsonl|.parquet|.arrow", conflicts_with = "requests")]
     pub(crate) output: Option<PathBuf>,
     /// The format of the printed outputs
     #[arg(long, value_enum, default_value = "text", conflicts_with_all = ["output", "requests"])]
@@ -58,7 +60,8 @@ pub(crate) struct RunArgs {
 impl RunArgs {
     /// Whether the inputs are a JSON request, which may name the signature.
     pub(crate) fn is_json(&self) -> bool {
-        self.inputs.as_ref().is_some_and(|path| path.extension() != Some("npz".as_ref()))
+        let is_other = |path: &Path| path.extension() == Some("npz".as_ref()) || columns::Format::of(path).is_some();
+        self.inputs.as_deref().is_some_and(|path| !is_other(path))
     }
 
     pub(super) fn run_options(&self) -> RunOptions<'_> {

@@ -10,7 +10,10 @@ use tf_persist_core::{DType, ModelError, SignatureDef, Tensor, TensorError};
 use super::args::RunArgs;
 use super::examples;
 use crate::error::UsageError;
-use crate::inputs::{FileInputs, reinterpreted};
+use crate::inputs::{FileInputs, column_rows, open_columns, reinterpreted};
+
+/// Rows of columns are decoded in windows of this size.
+const WINDOW: usize = 8192;
 
 /// The given inputs, read but not yet converted to tensors: that needs the signature's dtypes.
 pub(super) struct Given<'a> {
@@ -49,6 +52,16 @@ impl<'a> Given<'a> {
                 .into_iter()
                 .map(|(name, array)| reinterpreted(signature, name, array))
                 .collect::<Result<_, _>>()?,
+            Some(FileInputs::Columns(path, format)) => {
+                let mut reader = open_columns(signature, &path, format, WINDOW)?;
+                let names: Vec<String> = reader.columns().map(|(name, _)| name.to_owned()).collect();
+                let tensors = names.into_iter().zip(reader.read_rows(usize::MAX)?);
+                let tensors = tensors.map(|(name, rows)| {
+                    let rows = column_rows(signature, &name, rows)?;
+                    Ok(reinterpreted(signature, name, rows)?)
+                });
+                tensors.collect::<anyhow::Result<_>>()?
+            }
             Some(FileInputs::Json { source, bytes }) => {
                 let wanted = signature.input_tensors();
                 Request::parse(&source, &bytes)?.tensors(&signature.name, &wanted, ExtraInputs::Refuse)?

@@ -9,10 +9,11 @@ use serde_json::json;
 use tf_persist_core::scratch::NewFile;
 use tf_persist_core::tensor::json::{Form, Layout, write_lines, write_outputs};
 use tf_persist_core::tensor::{npy, npz};
-use tf_persist_core::{Outputs, SignatureDef, printable};
+use tf_persist_core::{Outputs, SignatureDef, Strings, printable};
 
 use super::timings::Timings;
 use super::view;
+use crate::columns::{self, ColumnWriter};
 use crate::common_args::Format;
 use crate::error::{PRINTING, UsageError};
 use crate::format::count;
@@ -35,6 +36,8 @@ pub(super) enum Kind {
     Json,
     /// One object a row.
     JsonLines,
+    /// One column an output.
+    Columns(columns::Format),
 }
 
 impl Target {
@@ -53,7 +56,19 @@ impl Target {
             Some("npy") => Kind::Npy,
             Some("json") => Kind::Json,
             Some("jsonl") => Kind::JsonLines,
-            _ => bail!(UsageError(format!("`{}` does not end in .npz, .npy, .json or .jsonl", path.display()))),
+            _ => match columns::Format::of(path) {
+                Some(format) => {
+                    let names = signature.output_tensors(wanted)?;
+                    for (name, info) in signature.outputs.iter().filter(|(name, _)| names.contains(name)) {
+                        columns::check(path, name, info.dtype)?;
+                    }
+                    Kind::Columns(format)
+                }
+                None => bail!(UsageError(format!(
+                    "`{}` does not end in .npz, .npy, .json, .jsonl, .parquet or .arrow",
+                    path.display()
+                ))),
+            },
         };
         let target = Self { path: path.to_path_buf(), kind };
         target.check()?;
@@ -108,11 +123,43 @@ impl Target {
                 write_outputs(&self.path, &mut file, outputs.iter(), COLUMN)?;
                 file.write_all(b"\n").with_context(writing)?;
             }
+            Kind::Columns(format) => file = self.write_columns(file, format, outputs)?,
             Kind::JsonLines => write_lines(&self.path, &mut file, outputs.iter())?,
         }
         let file = file.into_inner().map_err(io::IntoInnerError::into_error).with_context(writing)?;
         file.publish(true).with_context(writing)
     }
+}
+
+impl Target {
+    /// Writes the outputs as columns.
+    fn write_columns(
+        &self,
+        file: BufWriter<NewFile>,
+        format: columns::Format,
+        outputs: &Outputs,
+    ) -> anyhow::Result<BufWriter<NewFile>> {
+        let rows = outputs.iter().next().and_then(|(_, tensor)| tensor.row_count());
+        for (name, tensor) in outputs.iter() {
+            if tensor.row_count() != rows || rows.is_none() {
+                let (name, shape) = (printable(name), tensor.shape());
+                bail!("output `{name}` has the shape {shape:?}, and columns have as many rows as each other");
+            }
+        }
+        let outputs = outputs.iter().map(|(name, tensor)| {
+            let is_text = tensor.strings().map_or(true, is_text);
+            ((name, tensor.dtype(), tensor.shape().get(1..).unwrap_or_default(), is_text), tensor)
+        });
+        let (columns, tensors): (Vec<_>, Vec<_>) = outputs.unzip();
+        let mut writer = ColumnWriter::new(&self.path, format, file, columns)?;
+        writer.write(tensors)?;
+        writer.finish()
+    }
+}
+
+/// Whether all strings are text.
+pub(super) fn is_text(strings: &Strings) -> bool {
+    strings.iter().all(|string| std::str::from_utf8(string).is_ok())
 }
 
 /// Prints the outputs, and the timings if there are any.

@@ -123,6 +123,7 @@ fn read<'a>(args: &VerifyArgs, meta_graph: &'a MetaGraph, file: &Path) -> anyhow
     }
     let request = match FileInputs::read(file)? {
         FileInputs::Json { source, bytes } => of_json(&source, &bytes)?,
+        FileInputs::Columns(..) => bail!(UsageError(format!("`{name}` does not end in .npz, .json or .jsonl"))),
         FileInputs::Arrays(arrays) => {
             let signature = named(args.signature.as_deref())?;
             let inputs = arrays.into_iter().map(|(name, array)| reinterpreted(signature, name, array));

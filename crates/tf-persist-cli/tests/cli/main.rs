@@ -6,6 +6,7 @@
 mod bad_input;
 mod bad_variables;
 mod batches;
+mod columns;
 mod command;
 mod denormals;
 mod diff;

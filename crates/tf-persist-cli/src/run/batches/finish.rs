@@ -12,6 +12,7 @@ use tf_persist_core::tensor::npz::NpzWriter;
 use super::super::output::{Kind, Target};
 use super::spool::Spool;
 use super::state::OutputState;
+use crate::columns::{self, ColumnWriter};
 
 /// Rows are copied in windows of about this size.
 const WINDOW: u64 = 4 << 20;
@@ -37,6 +38,7 @@ pub(super) fn write(target: &Target, spool: &Spool) -> anyhow::Result<()> {
     match target.kind() {
         Kind::Npz => file = npz(target, spool, file)?,
         Kind::Npy => npy(target, spool, &mut file)?,
+        Kind::Columns(format) => file = columns(target, format, spool, file)?,
         Kind::JsonLines => lines(target, spool, &mut file)?,
         Kind::Json => bail!("a .json file is written by runs without --batch-size alone"),
     }
@@ -90,6 +92,19 @@ fn npy(target: &Target, spool: &Spool, file: &mut impl Write) -> anyhow::Result<
 
 fn lines(target: &Target, spool: &Spool, file: &mut impl Write) -> anyhow::Result<()> {
     windows(spool, |rows| Ok(write_lines(target.path(), file, rows.iter().map(|(name, rows)| (*name, rows)))?))
+}
+
+fn columns(
+    target: &Target,
+    format: columns::Format,
+    spool: &Spool,
+    file: BufWriter<NewFile>,
+) -> anyhow::Result<BufWriter<NewFile>> {
+    let outputs = spool.outputs().iter();
+    let outputs = outputs.map(|output| (&*output.name, output.dtype, &*output.row_shape, output.is_text));
+    let mut writer = ColumnWriter::new(target.path(), format, file, outputs)?;
+    windows(spool, |rows| writer.write(rows.iter().map(|(_, rows)| rows)))?;
+    writer.finish()
 }
 
 /// Calls `visit` with the next rows of all outputs, until there are none.

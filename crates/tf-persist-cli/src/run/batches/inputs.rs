@@ -14,6 +14,7 @@ use super::super::args::RunArgs;
 use super::super::examples::{input_of_records, is_records, names_input};
 use super::super::inputs::single;
 use super::source::Source;
+use crate::columns;
 use crate::error::UsageError;
 use crate::format::count;
 use crate::inputs::reinterpreted;
@@ -63,8 +64,12 @@ impl Inputs {
     ) -> anyhow::Result<Self> {
         let mut constants = Vec::new();
         let mut found = Vec::new();
+        let mut sources = Vec::new();
         if let Some(path) = &args.inputs {
-            found_in(path, signature, &mut found)?;
+            match columns::Format::of(path) {
+                Some(format) => sources.push(Source::columns(path, format, batch_size, signature)?),
+                None => found_in(path, signature, &mut found)?,
+            }
         }
         for input in args.input.iter().filter(|input| !(args.examples.is_some() && names_input(input))) {
             match input.split_once('=').map(|(name, value)| (name, value.strip_prefix('@'))) {
@@ -73,8 +78,8 @@ impl Inputs {
             }
         }
         // Arrays of exactly the declared shape are rows all the same where nothing else is.
-        let only_constants = args.examples.is_none() && found.iter().all(|found| found.is_constant);
-        let mut sources = Vec::new();
+        let has_others = args.examples.is_some() || sources.iter().any(|source| !source.columns.is_empty());
+        let only_constants = !has_others && found.iter().all(|found| found.is_constant);
         if let Some(path) = &args.examples {
             if !is_records(path) {
                 let shown = path.display();
@@ -244,7 +249,9 @@ fn found_in(path: &Path, signature: &SignatureDef, found: &mut Vec<Found>) -> an
             Ok(())
         }
         "npy" => bail!(UsageError(format!("`{shown}` is one array without a name: give it as --input NAME=@{shown}"))),
-        _ => bail!(UsageError(format!("--batch-size reads rows of .npz and .npy files, not of `{shown}`"))),
+        _ => bail!(UsageError(format!(
+            "--batch-size reads rows of .npz, .npy, .parquet and .arrow files, not of `{shown}`"
+        ))),
     }
 }
 

@@ -8,6 +8,8 @@ use tf_persist_core::warmup::tfrecord::Reader;
 use tf_persist_core::{DType, SignatureDef, Tensor};
 
 use super::super::examples;
+use crate::columns::{self, ColumnReader};
+use crate::inputs::{column_rows, open_columns};
 
 /// Reads the rows of one or more columns in windows.
 pub(super) trait ReadRows: Send {
@@ -42,12 +44,40 @@ impl Source {
         Self { name: array.source().to_owned(), columns, rows, reader: Box::new(array) }
     }
 
+    /// A file of columns, to be read `window` rows at a time.
+    pub(super) fn columns(
+        path: &Path,
+        format: columns::Format,
+        window: usize,
+        signature: &SignatureDef,
+    ) -> anyhow::Result<Self> {
+        let reader = open_columns(signature, path, format, window)?;
+        let columns = reader.columns().map(|(name, dtype)| Column { name: name.to_owned(), dtype }).collect();
+        let rows = reader.rows();
+        let reader = Box::new(Columns { reader, signature: signature.clone() });
+        Ok(Self { name: path.display().to_string(), columns, rows, reader })
+    }
+
     /// A file of records, which are strings.
     pub(super) fn records(input: String, path: &Path, signature: &SignatureDef) -> anyhow::Result<Self> {
         let has_column = examples::has_column(signature, &input);
         let reader = Box::new(Records { reader: Reader::open(path)?, has_column });
         let columns = vec![Column { name: input, dtype: DType::String }];
         Ok(Self { name: path.display().to_string(), columns, rows: None, reader })
+    }
+}
+
+/// The columns of a file that are inputs.
+struct Columns {
+    reader: ColumnReader,
+    signature: SignatureDef,
+}
+
+impl ReadRows for Columns {
+    fn read_rows(&mut self, count: usize) -> anyhow::Result<Vec<Tensor>> {
+        let rows = self.reader.read_rows(count)?;
+        let columns = self.reader.columns().zip(rows);
+        columns.map(|((name, _), rows)| column_rows(&self.signature, name, rows)).collect()
     }
 }
 

@@ -13,6 +13,7 @@ use anyhow::{Context, bail};
 use rustix::fs::{FlockOperation, flock};
 use tf_persist_core::{DType, Strings, Tensor, printable};
 
+use super::super::output::is_text;
 use super::state::{NEW_STATE_FILE, OutputState, STATE_FILE, State};
 use crate::error::Hinted;
 use crate::format::count;
@@ -159,6 +160,7 @@ impl Spool {
             let bytes = match tensor.strings() {
                 Ok(strings) => {
                     text.clear();
+                    output.is_text &= is_text(strings);
                     for string in strings.iter() {
                         output.longest = output.longest.max(string.len());
                         text.extend_from_slice(&(string.len() as u64).to_le_bytes());
@@ -186,7 +188,7 @@ impl Spool {
             self.files.push(file);
             let row_shape = tensor.shape()[1..].to_vec();
             let (name, dtype) = (name.clone(), tensor.dtype());
-            self.state.outputs.push(OutputState { name, dtype, row_shape, bytes: 0, longest: 0 });
+            self.state.outputs.push(OutputState { name, dtype, row_shape, bytes: 0, longest: 0, is_text: true });
         }
         Ok(())
     }

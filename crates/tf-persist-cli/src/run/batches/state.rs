@@ -40,6 +40,8 @@ pub(super) struct OutputState {
     pub(super) bytes: u64,
     /// The longest string, in bytes.
     pub(super) longest: usize,
+    /// Whether all strings are UTF-8.
+    pub(super) is_text: bool,
 }
 
 impl State {
@@ -98,6 +100,7 @@ impl OutputState {
             "row_shape": self.row_shape,
             "bytes": self.bytes,
             "longest": self.longest,
+            "is_text": self.is_text,
         })
     }
 
@@ -111,6 +114,7 @@ impl OutputState {
             row_shape: sizes.collect::<Option<_>>()?,
             bytes: json.get("bytes")?.as_u64()?,
             longest: number(json, "longest")?,
+            is_text: json.get("is_text")?.as_bool()?,
         })
     }
 }
@@ -133,6 +137,7 @@ mod tests {
             row_shape: vec![2, 0],
             bytes: u64::MAX,
             longest: 7,
+            is_text: true,
         };
         let request = vec![("model".to_owned(), "ab".to_owned()), ("--batch-size".to_owned(), "3".to_owned())];
         let state = State { request, rows: 12, digests: vec![u64::MAX, 0], outputs: vec![output] };
