@@ -246,7 +246,7 @@ fn invalid_array_files_are_refused_by_name() {
     refused(&dir, "--input x=@pickled.npy").says("pickled").hints("objects");
     let misused = [
         ("--input x=@data.bin", "`data.bin` does not end in .npy"),
-        ("--inputs data.bin", "`data.bin` does not end in .npz or .json"),
+        ("--inputs data.bin", "`data.bin` does not end in .npz, .json, .parquet or .arrow"),
         ("--inputs x.npy", "--input NAME=@x.npy"),
         ("--inputs x.jsonl", "--requests x.jsonl"),
     ];
