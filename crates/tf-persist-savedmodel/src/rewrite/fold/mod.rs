@@ -24,7 +24,8 @@ use constants::Constants;
 /// A convolution followed by a bias, a multiplication and an addition takes three rounds; more are odd.
 const MAX_ROUNDS: usize = 16;
 
-/// Folds what it can in the nodes at the top of a graph, and returns how many. These nodes are asked for by their names.
+/// Folds what it can in the nodes at the top of a graph, and returns how many. `asked` are the nodes that somebody asks
+/// for by their names.
 ///
 /// Nodes that are no longer needed are left.
 pub(crate) fn fold(graph: &mut pb::GraphDef, asked: &HashSet<String>) -> usize {
