@@ -29,16 +29,23 @@ SETTINGS = {
 
 
 def network() -> Any:
-    """Keras's MobileNetV2 for 224 x 224 images, with random weights.
-
-    The statistics of its batch normalisation are random, too, and the last layer's weights large: as Keras initialises them, all
-    answers would be 0.001.
-    """
+    """Keras's MobileNetV2 for 224 x 224 images, with random weights."""
     import keras
 
     keras.utils.set_random_seed(0)
-    random = np.random.default_rng(1)
     model = keras.applications.MobileNetV2(weights=None)
+    spread_statistics(model)
+    return model
+
+
+def spread_statistics(model: Any) -> None:
+    """Makes the statistics of batch normalisation random, and the last layer's weights large.
+
+    As Keras initialises them, all answers would be 0.001.
+    """
+    import keras
+
+    random = np.random.default_rng(1)
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             size = layer.gamma.shape
@@ -47,7 +54,6 @@ def network() -> Any:
             layer.set_weights([near_one[0], near_zero[0], near_zero[1], near_one[1]])
     kernel, bias = model.layers[-1].get_weights()
     model.layers[-1].set_weights([20.0 * kernel, bias])
-    return model
 
 
 def make_model(folder: Path) -> str:

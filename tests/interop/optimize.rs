@@ -2,10 +2,15 @@
 //! with every way of changing it.
 
 use std::fs;
+use std::path::Path;
 
+use tensorflow::{DataType, Output, Scope, Shape, ops};
 use tf_persist_core::tensor::Tolerance;
 use tf_persist_core::warmup::Recorder;
-use tf_persist_core::{LoadOptions, LoadedModel, NO_INPUTS, Optimization, Optimize, SaveOptions, SavedModel, Tensor};
+use tf_persist_core::{
+    GraphSignature, LoadOptions, LoadedModel, ModelBuilder, NO_INPUTS, Optimization, Optimize, SaveOptions, SavedModel,
+    Tensor,
+};
 use tf_persist_testing::{copy_folder, corpus, model};
 
 use crate::recorded::{Recorded, models};
@@ -44,6 +49,83 @@ fn answer_the_same(all: &[Recorded]) -> Vec<String> {
         }
     }
     constants
+}
+
+/// The largest difference between the answers of a model as it is and simplified, relative to the largest number.
+fn difference_of_simplified(folder: &Path, input: (&str, &Tensor)) -> f32 {
+    let answer = |optimize: Optimize| {
+        let loaded = LoadedModel::load(folder, LoadOptions::default().optimize(optimize)).unwrap();
+        let (_, first) = loaded.default_signature().unwrap().run([input]).unwrap().into_vec().remove(0);
+        assert_eq!(loaded.optimization().is_some_and(|done| done.simplified), optimize == Optimize::On);
+        first.view::<f32>().unwrap().to_vec()
+    };
+    let (plain, changed) = (answer(Optimize::Off), answer(Optimize::On));
+    let largest = plain.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+    let difference = plain.iter().zip(&changed).map(|(a, b)| (a - b).abs()).fold(0.0_f32, f32::max);
+    assert!(largest > 0.1 && plain.len() == changed.len(), "{largest}");
+    difference / largest
+}
+
+/// Numbers between -1 and 1 as a constant.
+fn noise(shape: &[u64], scope: &mut Scope) -> Output {
+    let count = usize::try_from(shape.iter().product::<u64>()).unwrap();
+    let values: Vec<f32> = (0..count).map(|index| ((index * 7919 + 13) % 1009) as f32 / 504.5 - 1.0).collect();
+    ops::constant(tensorflow::Tensor::new(shape).with_values(&values).unwrap(), scope).unwrap().into()
+}
+
+/// Batch normalisation as Keras writes it.
+fn normalised(input: impl Into<Output>, channels: u64, scope: &mut Scope) -> Output {
+    let epsilon = ops::constant(1e-3_f32, scope).unwrap();
+    let variance = ops::square(noise(&[channels], scope), scope).unwrap();
+    let scale = ops::rsqrt(ops::add_v2(variance, epsilon, scope).unwrap(), scope).unwrap();
+    let scale = ops::mul(scale, noise(&[channels], scope), scope).unwrap();
+    let shift = ops::mul(noise(&[channels], scope), scale.clone(), scope).unwrap();
+    let shift = ops::sub(noise(&[channels], scope), shift, scope).unwrap();
+    let scaled = ops::mul(input, scale, scope).unwrap();
+    ops::add_v2(scaled, shift, scope).unwrap().into()
+}
+
+#[test]
+fn batch_normalisation_is_folded_within_rounding() {
+    let mut scope = Scope::new_root_scope();
+    let scope = &mut scope;
+    let image = Shape::from(Some(vec![None, Some(6), Some(6), Some(3)]));
+    let x = ops::Placeholder::new().dtype(DataType::Float).shape(image).build(&mut scope.with_op_name("x")).unwrap();
+    let strides = [1_i64, 1, 1, 1];
+    let filter = noise(&[3, 3, 3, 8], scope);
+    let convolved = ops::Conv2D::new().strides(strides).padding("SAME").build(x, filter, scope).unwrap();
+    let relu = ops::relu(normalised(convolved, 8, scope), scope).unwrap();
+    let filter = noise(&[3, 3, 8, 2], scope);
+    let depthwise = ops::DepthwiseConv2dNative::new().strides(strides).padding("VALID");
+    let convolved = depthwise.build(relu, filter, scope).unwrap();
+    let convolved = ops::bias_add(convolved, noise(&[16], scope), scope).unwrap();
+    let relu = ops::relu6(normalised(convolved, 16, scope), scope).unwrap();
+    let flat = ops::constant(&[-1_i32, 256][..], scope).unwrap();
+    let rows = ops::reshape(relu, flat, scope).unwrap();
+    let product = ops::mat_mul(rows, noise(&[256, 5], scope), scope).unwrap();
+    let last = normalised(product, 5, scope);
+    ops::identity(last, &mut scope.with_op_name("y")).unwrap();
+    let work = tempfile::tempdir().unwrap();
+    let folder = work.path().join("model");
+    let signature = GraphSignature::new("serving_default").input("x", "x").output("y", "y");
+    ModelBuilder::new(scope.graph().graph_def().unwrap()).unwrap().signature(signature).save(&folder).unwrap();
+    let values: Vec<f32> = (0..216).map(|index| (index % 37) as f32 / 18.0 - 1.0).collect();
+    let input = Tensor::from_slice(&[2, 6, 6, 3], &values).unwrap();
+    let difference = difference_of_simplified(&folder, ("x", &input));
+    assert!(difference < 1e-5, "{difference}");
+}
+
+#[test]
+fn loops_become_their_steps_in_an_optimized_export() {
+    let work = tempfile::tempdir().unwrap();
+    let target = work.path().join("lstm");
+    SavedModel::open(model("lstm")).unwrap().save(&target, SaveOptions::default().optimized(true)).unwrap();
+    let has = |folder: &Path, op: &[u8]| {
+        let graph = fs::read(folder.join("saved_model.pb")).unwrap();
+        graph.windows(op.len()).any(|window| window == op)
+    };
+    assert!(has(&model("lstm"), b"_while_body") && !has(&target, b"_while_body"));
+    Recorded::read(model("lstm").parent().unwrap()).check(&target);
 }
 
 fn loaded(name: &str, options: LoadOptions) -> (LoadedModel, Optimization) {

@@ -74,9 +74,10 @@ impl SaveOptions {
     }
 
     /// Whether to write what the fast path makes of the model when it is loaded, so that the next load need not: the
-    /// variables become constants as with [`SaveOptions::frozen`], calls of functions become their nodes,
-    /// multiplications and additions after convolutions and matrix products become a part of their weights, and all
-    /// signatures with outputs are kept unless others are chosen. A file in `assets.extra` says so, and of which model it was made: [`SavedModel::optimized`].
+    /// variables become constants as with [`SaveOptions::frozen`], calls of functions and loops of known length become
+    /// nodes, multiplications and additions after convolutions and matrix products become a part of their weights, and
+    /// all signatures with outputs are kept unless others are chosen. A file in `assets.extra` says so, and of which
+    /// model it was made: [`SavedModel::optimized`].
     ///
     /// [`SavedModel::optimized`]: crate::SavedModel::optimized
     #[must_use]

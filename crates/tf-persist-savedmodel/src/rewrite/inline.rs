@@ -18,17 +18,28 @@ const MAX_DEPTH: usize = 20;
 /// The most nodes that a graph may get by this.
 const MAX_NODES: usize = 200_000;
 
+/// Ops with state that may leave their function.
+const STAND_ALONE: [&str; 5] = ["Assert", "LookupTableFindV2", "LookupTableSizeV2", "StatefulPartitionedCall", "While"];
+
+/// Those of them that a function runs even if nothing takes what they give: a loop may have assertions.
+const ALWAYS_RUN: [&str; 2] = ["Assert", "While"];
+
 /// Attributes of calls and functions that must stay as they are.
 const KEPT_CALLS: [&str; 4] = ["_noinline", "_XlaMustCompile", "_XlaScope", "api_implements"];
 
 /// Replaces calls at the top of a graph by the nodes of their functions. Returns how many.
 pub(crate) fn inline(graph: &mut pb::GraphDef) -> usize {
+    inline_beside(graph, HashSet::new())
+}
+
+/// As [`inline`]; the nodes `results_of` pass on what was replaced before.
+pub(crate) fn inline_beside(graph: &mut pb::GraphDef, mut results_of: HashSet<String>) -> usize {
+    let replaced_before = results_of.len();
     let library = std::mem::take(&mut graph.library.mut_or_insert_default().function);
     let functions: HashMap<&str, &pb::FunctionDef> =
         library.iter().map(|function| (function.signature.name.as_str(), function)).collect();
     let mut names: HashSet<String> = graph.node.iter().map(|node| node.name.clone()).collect();
     let mut done: Vec<pb::NodeDef> = Vec::with_capacity(graph.node.len());
-    let mut results_of = HashSet::new();
     let mut todo: Vec<(pb::NodeDef, usize)> =
         std::mem::take(&mut graph.node).into_iter().map(|node| (node, 0)).collect();
     while let Some((node, depth)) = todo.pop() {
@@ -51,7 +62,7 @@ pub(crate) fn inline(graph: &mut pb::GraphDef) -> usize {
     done.reverse();
     graph.node = done;
     graph.library.mut_or_insert_default().function = library;
-    results_of.len()
+    results_of.len() - replaced_before
 }
 
 /// Lets nodes take what a replaced call returned from where it comes, if nothing has to run before.
@@ -115,8 +126,8 @@ impl<'c> Call<'c> {
         let may_stand_alone = |node: &pb::NodeDef| {
             is_known_op(&node.op)
                 && (!is_stateful(&node.op)
-                    // Their own functions are looked at when it is their turn.
-                    || matches!(node.op.as_str(), "StatefulPartitionedCall" | "Assert" | "LookupTableFindV2" | "LookupTableSizeV2"))
+                    // Calls are looked at when it is their turn; loops stay what they are.
+                    || STAND_ALONE.contains(&node.op.as_str()))
         };
         if given.len() != signature.input_arg.len() || !function.node_def.iter().all(may_stand_alone) {
             return None;
@@ -139,8 +150,10 @@ impl<'c> Call<'c> {
         }
         // What would have run with the call still runs with it.
         let controls = self.node.input.iter().filter(|input| is_control(input)).cloned();
-        let asserts = self.function.node_def.iter().filter(|node| node.op == "Assert").map(|node| &node.name);
-        let own: HashSet<&String> = self.function.control_ret.values().chain(asserts).collect();
+        let always = self.function.node_def.iter().filter(|node| ALWAYS_RUN.contains(&node.op.as_str()));
+        // What was the read of a variable need not run for itself.
+        let returned = self.function.control_ret.values().filter(|name| self.may_have_effect(name));
+        let own: HashSet<&String> = returned.chain(always.map(|node| &node.name)).collect();
         let mut own: Vec<String> = own.into_iter().map(|name| format!("^{}", self.name(name))).collect();
         own.sort_unstable();
         let op = if results.is_empty() { "NoOp" } else { "IdentityN" };
@@ -155,6 +168,12 @@ impl<'c> Call<'c> {
 
     fn name(&self, name: &str) -> String {
         format!("{}/{name}", self.prefix)
+    }
+
+    /// Whether a node of the function has an effect, or waits for one that may have.
+    fn may_have_effect(&self, name: &str) -> bool {
+        let node = self.nodes.get(name);
+        node.is_some_and(|node| is_stateful(&node.op) || node.input.iter().any(|input| is_control(input)))
     }
 
     /// A node of the function at the top of the graph.

@@ -1,11 +1,19 @@
 //! Changed graphs: parts of a meta graph, variables that become constants, and what that makes simpler.
 
+mod biases;
 pub(crate) mod fold;
 pub(crate) mod freeze;
 pub(crate) mod inline;
+mod loops;
+mod products;
 pub(crate) mod prune;
+mod scalars;
+mod shapes;
+#[cfg(test)]
+mod tests;
 mod unreached;
 
+use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tf_persist_proto::tensorflow as pb;
@@ -44,28 +52,69 @@ impl Rewrite {
 pub(crate) struct Simplified {
     /// Calls that became nodes.
     pub(crate) calls: usize,
+    /// Loops that became their steps.
+    pub(crate) loops: usize,
+    /// Products of batches that became products of matrices, and biases that moved to one.
+    pub(crate) products: usize,
     /// Nodes that became a part of weights or a bias.
     pub(crate) folds: usize,
 }
 
-/// Makes a graph whose variables are constants faster: [`inline`], then [`fold`]. If one of them panics, nothing has
-/// changed.
-pub(crate) fn simplify(definition: &mut pb::MetaGraphDef) -> Simplified {
-    let simplified = catch_unwind(AssertUnwindSafe(|| {
-        // The bytes of its constants are shared.
-        let mut definition = definition.clone();
-        let calls = inline::inline(definition.graph_def.mut_or_insert_default());
-        unreached::drop_unreached(&mut definition);
-        let asked = unreached::asked(&definition).iter().map(|tensor| node_of(tensor).to_owned()).collect();
-        let folds = fold::fold(definition.graph_def.mut_or_insert_default(), &asked);
-        unreached::drop_unreached(&mut definition);
-        (definition, Simplified { calls, folds })
-    }));
-    match simplified {
-        Ok((changed, simplified)) => {
-            *definition = changed;
-            simplified
-        }
-        Err(_) => Simplified::default(),
+impl Simplified {
+    /// What was changed, with the constants.
+    pub(crate) fn changes(self) -> Vec<&'static str> {
+        let counted =
+            [("calls", self.calls), ("loops", self.loops), ("products", self.products), ("weights", self.folds)];
+        let done = counted.into_iter().filter(|(_, count)| *count > 0).map(|(name, _)| name);
+        std::iter::once("constants").chain(done).collect()
     }
+}
+
+/// A change to a graph in which these nodes are asked for by their names. It counts what it does.
+type Simplification = fn(&mut pb::GraphDef, &HashSet<String>, &mut Simplified);
+
+/// The simplifications, in this order.
+const SIMPLIFICATIONS: [Simplification; 5] = [
+    |graph, _, done| done.calls += inline::inline(graph),
+    unroll,
+    |graph, asked, done| done.products += products::flatten(graph, asked),
+    |graph, asked, done| done.products += biases::move_before_reshape(graph, asked),
+    |graph, asked, done| done.folds += fold::fold(graph, asked),
+];
+
+fn unroll(graph: &mut pb::GraphDef, asked: &HashSet<String>, done: &mut Simplified) {
+    /// The deepest nesting of loops.
+    const MAX_DEPTH: usize = 3;
+    for _ in 0..MAX_DEPTH {
+        let replaced = loops::unroll(graph, asked);
+        if replaced.is_empty() {
+            break;
+        }
+        done.loops += replaced.len();
+        inline::inline_beside(graph, replaced);
+    }
+}
+
+/// Makes a graph whose variables are constants faster. A simplification that panics costs itself alone.
+pub(crate) fn simplify(definition: &mut pb::MetaGraphDef) -> Simplified {
+    simplify_by(definition, &SIMPLIFICATIONS)
+}
+
+fn simplify_by(definition: &mut pb::MetaGraphDef, simplifications: &[Simplification]) -> Simplified {
+    let mut done = Simplified::default();
+    for change in simplifications {
+        let simplified = catch_unwind(AssertUnwindSafe(|| {
+            // The bytes of its constants are shared.
+            let (mut definition, mut done) = (definition.clone(), done);
+            let asked = unreached::asked(&definition).iter().map(|tensor| node_of(tensor).to_owned()).collect();
+            change(definition.graph_def.mut_or_insert_default(), &asked, &mut done);
+            unreached::drop_unreached(&mut definition);
+            (definition, done)
+        }));
+        if let Ok((changed, count)) = simplified {
+            *definition = changed;
+            done = count;
+        }
+    }
+    done
 }

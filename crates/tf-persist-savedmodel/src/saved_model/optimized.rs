@@ -7,7 +7,6 @@ use super::SavedModel;
 use super::layout::OPTIMIZED_FILE;
 use crate::container::pack::push_hex;
 use crate::error::{Error, Result};
-use crate::rewrite::Simplified;
 
 /// The file has a few hundred bytes.
 const MAX_BYTES: u64 = 64 << 10;
@@ -16,7 +15,8 @@ const MAX_BYTES: u64 = 64 << 10;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Optimized {
-    /// What was changed: `constants` for variables, `calls` that became nodes, `weights` that others were folded into.
+    /// What was changed: `constants` for variables, `calls` and `loops` that became nodes, `products` of batches that
+    /// became products of matrices, `weights` that others were folded into.
     pub changes: Vec<String>,
     /// The model that it was made of.
     pub from: OptimizedFrom,
@@ -41,14 +41,13 @@ impl Optimized {
     ///
     /// # Errors
     /// If the index of its variables is damaged.
-    pub(crate) fn of(source: &SavedModel, simplified: Simplified) -> Result<Self> {
+    pub(crate) fn of(source: &SavedModel, changes: &[&str]) -> Result<Self> {
         let fingerprint = source.fingerprint().ok().flatten();
         let index = source.variables()?.index.as_ref();
         let mut graph_sha256 = String::new();
         push_hex(&mut graph_sha256, &Sha256::digest(source.bytes()));
-        let changes = [("constants", true), ("calls", simplified.calls > 0), ("weights", simplified.folds > 0)];
         Ok(Self {
-            changes: changes.iter().filter(|(_, is_done)| *is_done).map(|(name, _)| (*name).to_owned()).collect(),
+            changes: changes.iter().map(|change| (*change).to_owned()).collect(),
             from: OptimizedFrom {
                 graph_sha256,
                 saved_model_checksum: fingerprint.map(|it| it.saved_model_checksum.to_string()),

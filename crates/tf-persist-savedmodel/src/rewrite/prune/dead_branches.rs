@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use tf_persist_proto::tensorflow as pb;
 
-use super::scalars::Scalars;
 use crate::graph::{Graph, attr, free_name, is_control, node_of, tensor_of};
+use crate::rewrite::scalars::Scalars;
 use crate::tensor::{Tensor, proto};
 
 /// Removes branches at the top of a graph that are never taken. `fed` are the nodes with values from outside, `fetched`

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use tf_persist_proto::tensorflow as pb;
 use tf_persist_proto::tensorflow::attr_value::attr_value::Value;
 
-use super::scalars::Scalars;
 use crate::graph::{Arguments, Graph, arguments, free_name, is_control, node_of};
+use crate::rewrite::scalars::Scalars;
 
 /// The deepest nesting of calls that is followed. Real models nest a few.
 const MAX_DEPTH: usize = 100;

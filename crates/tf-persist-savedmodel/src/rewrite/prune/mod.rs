@@ -9,7 +9,6 @@ mod initializers;
 mod known_branches;
 mod objects;
 mod saver;
-mod scalars;
 mod signatures;
 mod whole;
 

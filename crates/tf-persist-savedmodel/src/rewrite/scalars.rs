@@ -13,7 +13,7 @@ use crate::tensor::proto;
 const MAX_NODES: usize = 200;
 
 /// The known scalars of a body: the top of the graph, or a function. Booleans are 0 or 1.
-pub(super) struct Scalars<'a> {
+pub(crate) struct Scalars<'a> {
     nodes: HashMap<&'a str, &'a pb::NodeDef>,
     /// The known arguments of the function.
     arguments: BTreeMap<&'a str, i64>,
@@ -22,17 +22,17 @@ pub(super) struct Scalars<'a> {
 }
 
 impl<'a> Scalars<'a> {
-    pub(super) fn new(nodes: &'a [pb::NodeDef], arguments: BTreeMap<&'a str, i64>, fed: &'a HashSet<String>) -> Self {
+    pub(crate) fn new(nodes: &'a [pb::NodeDef], arguments: BTreeMap<&'a str, i64>, fed: &'a HashSet<String>) -> Self {
         Self { nodes: nodes.iter().map(|node| (node.name.as_str(), node)).collect(), arguments, fed }
     }
 
     /// Whether the body has a node of this name.
-    pub(super) fn has_node(&self, name: &str) -> bool {
+    pub(crate) fn has_node(&self, name: &str) -> bool {
         self.nodes.contains_key(name)
     }
 
     /// The value of a tensor, if it is known.
-    pub(super) fn value(&self, tensor: &str) -> Option<i64> {
+    pub(crate) fn value(&self, tensor: &str) -> Option<i64> {
         if is_control(tensor) {
             return None;
         }
@@ -60,6 +60,12 @@ impl<'a> Scalars<'a> {
             "Greater" => compare(i64::gt),
             "GreaterEqual" => compare(i64::ge),
             "Cast" => cast(input(0)?, node),
+            "Add" | "AddV2" => of_dtype(input(0)?.checked_add(input(1)?)?, node),
+            "Sub" => of_dtype(input(0)?.checked_sub(input(1)?)?, node),
+            "Maximum" => Some(input(0)?.max(input(1)?)),
+            "Minimum" => Some(input(0)?.min(input(1)?)),
+            // Over the elements of a scalar, whatever the axes.
+            "Max" | "Min" | "Sum" | "Prod" => input(0),
             _ => None,
         }
     }
@@ -75,6 +81,16 @@ fn scalar(tensor: &pb::TensorProto) -> Option<i64> {
         DType::Bool => tensor.view::<bool>().ok()?.first().map(|value| i64::from(*value)),
         DType::Int32 => tensor.view::<i32>().ok()?.first().map(|value| i64::from(*value)),
         DType::Int64 => tensor.view::<i64>().ok()?.first().copied(),
+        _ => None,
+    }
+}
+
+/// A result, unless it overflows the dtype of a node.
+fn of_dtype(value: i64, node: &pb::NodeDef) -> Option<i64> {
+    let Some(Value::Type(dtype)) = node.attr.get("T")?.value else { return None };
+    match DType::from_number(dtype.value()) {
+        DType::Int32 => i32::try_from(value).ok().map(i64::from),
+        DType::Int64 => Some(value),
         _ => None,
     }
 }

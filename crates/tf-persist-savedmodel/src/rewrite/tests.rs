@@ -1,0 +1,191 @@
+//! Tests of the simplifications of loops and products: what becomes of small graphs. `tests/interop/optimize.rs`
+//! compares answers.
+
+use tf_persist_proto::protobuf::MessageField;
+use tf_persist_proto::tensorflow as pb;
+use tf_persist_proto::tensorflow::attr_value::attr_value::Value;
+use tf_persist_proto::tensorflow::meta_graph::tensor_info::Encoding;
+use tf_persist_proto::tensorflow::op_def::op_def::ArgDef;
+
+use super::{Simplification, Simplified, simplify, simplify_by};
+use crate::graph::attr;
+use crate::tensor::proto;
+use crate::{DType, Tensor};
+
+fn info(name: &str) -> pb::TensorInfo {
+    pb::TensorInfo { encoding: Some(Encoding::Name(name.into())), ..Default::default() }
+}
+
+/// A meta graph with a signature from the placeholder `x` to a tensor.
+fn meta_graph(nodes: Vec<pb::NodeDef>, functions: Vec<pb::FunctionDef>, output: &str) -> pb::MetaGraphDef {
+    let mut graph = pb::GraphDef { node: vec![float("x", "Placeholder", &[])], ..Default::default() };
+    graph.node.extend(nodes);
+    graph.library.mut_or_insert_default().function = functions;
+    let signature = pb::SignatureDef {
+        inputs: [("x".to_owned(), info("x:0"))].into(),
+        outputs: [("y".to_owned(), info(output))].into(),
+        ..Default::default()
+    };
+    pb::MetaGraphDef {
+        graph_def: MessageField::some(graph),
+        signature_def: [("serving_default".to_owned(), signature)].into(),
+        ..Default::default()
+    }
+}
+
+fn float(name: &str, op: &str, inputs: &[&str]) -> pb::NodeDef {
+    attr::node(name, op, inputs, [("T", attr::dtype(DType::Float32))])
+}
+
+fn constant(name: &str, shape: &[usize], values: &[f32]) -> pb::NodeDef {
+    attr::const_node(name, proto::to_proto(&Tensor::from_slice(shape, values).unwrap()))
+}
+
+fn int(name: &str, value: i32) -> pb::NodeDef {
+    attr::const_node(name, proto::to_proto(&Tensor::scalar(value).unwrap()))
+}
+
+fn named(function: &str) -> pb::AttrValue {
+    let value = Value::Func(pb::NameAttrList { name: function.into(), ..Default::default() });
+    pb::AttrValue { value: Some(value), ..Default::default() }
+}
+
+fn argument(name: &str, dtype: DType) -> ArgDef {
+    ArgDef { name: name.into(), type_: attr::proto_dtype(dtype), ..Default::default() }
+}
+
+/// A function; `returned` are the tensors of its outputs, and `effects` the nodes that always run.
+fn function(
+    name: &str,
+    arguments: &[(&str, DType)],
+    nodes: Vec<pb::NodeDef>,
+    returned: &[(&str, DType)],
+    effects: &[&str],
+) -> pb::FunctionDef {
+    let mut function = pb::FunctionDef { node_def: nodes, ..Default::default() };
+    let signature = function.signature.mut_or_insert_default();
+    signature.name = name.into();
+    signature.input_arg = arguments.iter().map(|(name, dtype)| argument(name, *dtype)).collect();
+    for (index, (tensor, dtype)) in returned.iter().enumerate() {
+        signature.output_arg.push(argument(&format!("out{index}"), *dtype));
+        function.ret.insert(format!("out{index}"), (*tensor).into());
+    }
+    function.control_ret = effects.iter().map(|node| ((*node).into(), (*node).into())).collect();
+    function
+}
+
+fn ops(definition: &pb::MetaGraphDef) -> Vec<&str> {
+    let mut ops: Vec<&str> = definition.graph_def.node.iter().map(|node| node.op.as_str()).collect();
+    ops.sort_unstable();
+    ops
+}
+
+fn node<'d>(definition: &'d pb::MetaGraphDef, name: &str) -> &'d pb::NodeDef {
+    definition.graph_def.node.iter().find(|node| node.name == name).unwrap()
+}
+
+const FLOAT: DType = DType::Float32;
+const INT: DType = DType::Int32;
+
+#[test]
+fn a_simplification_that_panics_costs_itself_alone() {
+    let panics: Simplification = |graph, _, done| {
+        done.calls += 1;
+        graph.node.clear();
+        panic!("as one with a mistake may")
+    };
+    let renames: Simplification = |graph, _, done| {
+        done.folds += 1;
+        graph.node[1].op = "Abs".into();
+    };
+    let mut definition = meta_graph(vec![float("y", "Neg", &["x"])], Vec::new(), "y:0");
+    let done = simplify_by(&mut definition, &[panics, renames]);
+    assert_eq!(done, Simplified { folds: 1, ..Simplified::default() });
+    assert_eq!(ops(&definition), ["Abs", "Placeholder"]);
+}
+
+/// A loop of `steps` steps that multiplies `x` by its number each.
+fn looping(steps: i32, op: &str) -> pb::MetaGraphDef {
+    let arguments = [("i", INT), ("n", INT), ("a", FLOAT)];
+    let nodes = vec![attr::node("less", "Less", &["i", "n"], [("T", attr::dtype(INT))])];
+    let condition = function("condition", &arguments, nodes, &[("less:z:0", DType::Bool)], &[]);
+    let nodes = vec![
+        int("one", 1),
+        attr::node("next", "AddV2", &["i", "one:output:0"], [("T", attr::dtype(INT))]),
+        float("number", "Cast", &["i"]),
+        float("product", op, &["a", "number:y:0"]),
+    ];
+    let returned = [("next:z:0", INT), ("n", INT), ("product:z:0", FLOAT)];
+    let body = function("body", &arguments, nodes, &returned, &[]);
+    let types = attr::dtypes([INT, INT, FLOAT].map(attr::proto_dtype));
+    let attributes = [("cond", named("condition")), ("body", named("body")), ("T", types)];
+    let nodes = vec![
+        int("zero", 0),
+        int("steps", steps),
+        attr::node("loop", "While", &["zero", "steps", "x"], attributes),
+        float("y", "Neg", &["loop:2"]),
+    ];
+    meta_graph(nodes, vec![condition, body], "y:0")
+}
+
+#[test]
+fn loops_become_their_steps() {
+    let mut definition = looping(3, "Mul");
+    simplify(&mut definition);
+    assert_eq!(
+        ops(&definition),
+        ["Cast", "Cast", "Cast", "Const", "Const", "Const", "Mul", "Mul", "Mul", "Neg", "Placeholder"]
+    );
+    assert_eq!(node(&definition, "y").input, ["loop/step_2/product"]);
+    assert_eq!(node(&definition, "loop/step_2/product").input, ["loop/step_1/product", "loop/step_2/number"]);
+    assert_eq!(node(&definition, "loop/step_0/product").input[0], "x");
+}
+
+#[test]
+fn long_loops_and_loops_with_effects_stay() {
+    for mut definition in [looping(0, "Mul"), looping(100_000, "Mul"), looping(3, "StatefulUniform")] {
+        simplify(&mut definition);
+        assert!(ops(&definition).contains(&"While"), "{:?}", ops(&definition));
+    }
+    // The number of steps depends on the request.
+    let mut definition = looping(3, "Mul");
+    definition.graph_def.mut_or_insert_default().node.retain(|node| node.name != "steps");
+    definition.graph_def.mut_or_insert_default().node.push(attr::node("steps", "Size", &["x"], []));
+    simplify(&mut definition);
+    assert!(ops(&definition).contains(&"While"), "{:?}", ops(&definition));
+}
+
+fn with_shape(mut node: pb::NodeDef, sizes: &[i64]) -> pb::NodeDef {
+    let dim = sizes.iter().map(|size| pb::tensor_shape::tensor_shape_proto::Dim { size: *size, ..Default::default() });
+    let shape = pb::TensorShapeProto { dim: dim.collect(), ..Default::default() };
+    let list = pb::attr_value::attr_value::ListValue { shape: vec![shape], ..Default::default() };
+    let value = pb::AttrValue { value: Some(Value::List(list)), ..Default::default() };
+    node.attr.insert("_output_shapes".into(), value);
+    node
+}
+
+#[test]
+fn batches_of_products_become_one_with_bias_and_activation() {
+    let nodes = |sizes: &[i64]| {
+        vec![
+            with_shape(float("batch", "Abs", &["x"]), &[sizes[0], sizes[1], 3]),
+            constant("w", &[3, 2], &[1.0; 6]),
+            constant("bias", &[2], &[1.0, 2.0]),
+            with_shape(float("product", "BatchMatMulV2", &["batch", "w"]), sizes),
+            float("biased", "BiasAdd", &["product", "bias"]),
+            float("y", "Relu", &["biased"]),
+        ]
+    };
+    let mut definition = meta_graph(nodes(&[-1, 5, 2]), Vec::new(), "y:0");
+    simplify(&mut definition);
+    assert_eq!(
+        ops(&definition),
+        ["Abs", "BiasAdd", "Const", "Const", "Const", "Const", "MatMul", "Placeholder", "Relu", "Reshape", "Reshape"]
+    );
+    assert_eq!(node(&definition, "y").op, "Reshape");
+    assert_eq!(node(&definition, "y").input[0], "product/product/activated");
+    // Two sizes are open: the shape of the result is not known.
+    let mut definition = meta_graph(nodes(&[-1, -1, 2]), Vec::new(), "y:0");
+    simplify(&mut definition);
+    assert!(ops(&definition).contains(&"BatchMatMulV2"), "{:?}", ops(&definition));
+}
