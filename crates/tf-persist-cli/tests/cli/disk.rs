@@ -152,6 +152,10 @@ fn the_folder_of_a_running_process_stays() {
             continue;
         }
         signal(&child, "-STOP");
+        // The signal may arrive later than `kill` ends.
+        while !is_stopped(&child) && child.try_wait().unwrap().is_none() {
+            thread::sleep(Duration::from_micros(200));
+        }
         let living = hidden(&dir);
         if !living.is_empty() {
             break (child, living);
@@ -167,6 +171,12 @@ fn the_folder_of_a_running_process_stays() {
     signal(&child, "-CONT");
     assert!(child.wait().unwrap().success());
     assert_eq!(dir.names(""), ["models", "one", "source", "two"]);
+}
+
+/// Whether the kernel has stopped a process.
+fn is_stopped(child: &Child) -> bool {
+    let status = fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap_or_default();
+    status.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('T'))
 }
 
 fn signal(child: &Child, signal: &str) {

@@ -129,7 +129,7 @@ fn an_optimised_model_says_of_which_it_was_made() {
     assert_eq!(json["optimized"]["changes"], json!(["constants", "calls", "weights"]));
     assert_eq!(json["optimized"]["from"]["saved_model_checksum"], checksum);
     let text = dir.cmd("inspect optimized").without_tensorflow().run().ok();
-    text.prints("constants; from the model with the fingerprint").prints(checksum.as_str().unwrap());
+    text.prints("constants, calls, weights; from the model with the fingerprint").prints(checksum.as_str().unwrap());
 }
 
 #[test]
