@@ -28,12 +28,18 @@ const ALWAYS_RUN: [&str; 2] = ["Assert", "While"];
 const KEPT_CALLS: [&str; 4] = ["_noinline", "_XlaMustCompile", "_XlaScope", "api_implements"];
 
 /// Replaces calls at the top of a graph by the nodes of their functions. Returns how many.
-pub(crate) fn inline(graph: &mut pb::GraphDef) -> usize {
-    inline_beside(graph, HashSet::new())
+///
+/// `asked` are the nodes that somebody asks for by their names.
+pub(crate) fn inline(graph: &mut pb::GraphDef, asked: &HashSet<String>) -> usize {
+    inline_beside(graph, asked, HashSet::new())
 }
 
 /// As [`inline`]; the nodes `results_of` pass on what was replaced before.
-pub(crate) fn inline_beside(graph: &mut pb::GraphDef, mut results_of: HashSet<String>) -> usize {
+pub(crate) fn inline_beside(
+    graph: &mut pb::GraphDef,
+    asked: &HashSet<String>,
+    mut results_of: HashSet<String>,
+) -> usize {
     let replaced_before = results_of.len();
     let library = std::mem::take(&mut graph.library.mut_or_insert_default().function);
     let functions: HashMap<&str, &pb::FunctionDef> =
@@ -57,7 +63,7 @@ pub(crate) fn inline_beside(graph: &mut pb::GraphDef, mut results_of: HashSet<St
             }
         }
     }
-    skip_results(&mut done, &results_of);
+    skip_results(&mut done, &results_of, asked);
     // The order of before is of no use to TensorFlow, but to people.
     done.reverse();
     graph.node = done;
@@ -66,9 +72,10 @@ pub(crate) fn inline_beside(graph: &mut pb::GraphDef, mut results_of: HashSet<St
 }
 
 /// Lets nodes take what a replaced call returned from where it comes, if nothing has to run before.
-fn skip_results(nodes: &mut [pb::NodeDef], results_of: &HashSet<String>) {
+fn skip_results(nodes: &mut [pb::NodeDef], results_of: &HashSet<String>, asked: &HashSet<String>) {
     let mut sources = HashMap::new();
-    for node in nodes.iter().filter(|node| results_of.contains(&node.name)) {
+    // A request may give what a call returns.
+    for node in nodes.iter().filter(|node| results_of.contains(&node.name) && !asked.contains(&node.name)) {
         if node.input.iter().any(|input| is_control(input)) {
             continue;
         }
@@ -263,8 +270,12 @@ mod tests {
         pb::GraphDef { node: nodes, library: Some(library).into(), ..Default::default() }
     }
 
-    fn inlined(mut graph: pb::GraphDef) -> BTreeMap<String, (String, Vec<String>)> {
-        inline(&mut graph);
+    fn inlined(graph: pb::GraphDef) -> BTreeMap<String, (String, Vec<String>)> {
+        inlined_but(graph, &[])
+    }
+
+    fn inlined_but(mut graph: pb::GraphDef, asked: &[&str]) -> BTreeMap<String, (String, Vec<String>)> {
+        inline(&mut graph, &asked.iter().map(|name| (*name).to_owned()).collect());
         graph.node.into_iter().map(|node| (node.name, (node.op, node.input))).collect()
     }
 
@@ -303,6 +314,20 @@ mod tests {
         assert_eq!(found["call_1/in"], node("IdentityN", &["call_1/in/top:1"]));
         assert_eq!(found["call_1/in/top"], node("TopKV2", &["call_1/in/split:1", "call_1/in/axis"]));
         assert_eq!(found["call_1/in/split"], node("Split", &["call_1/in/axis", "input:0"]));
+    }
+
+    /// What a call returns may be given by a request instead.
+    #[test]
+    fn results_that_are_asked_for_are_taken_by_name() {
+        let body = vec![attr::node("i", "Identity", &["x"], [])];
+        let made = || {
+            graph(
+                vec![call("call", "f", &["in"]), attr::node("y", "Exp", &["call:0"], [])],
+                vec![function("f", body.clone(), "i:output:0")],
+            )
+        };
+        assert_eq!(inlined_but(made(), &["call"])["y"], node("Exp", &["call:0"]));
+        assert_eq!(inlined(made())["y"], node("Exp", &["call/i"]));
     }
 
     #[test]

@@ -75,7 +75,7 @@ type Simplification = fn(&mut pb::GraphDef, &HashSet<String>, &mut Simplified);
 
 /// The simplifications, in this order.
 const SIMPLIFICATIONS: [Simplification; 5] = [
-    |graph, _, done| done.calls += inline::inline(graph),
+    |graph, asked, done| done.calls += inline::inline(graph, asked),
     unroll,
     |graph, asked, done| done.products += products::flatten(graph, asked),
     |graph, asked, done| done.products += biases::move_before_reshape(graph, asked),
@@ -91,7 +91,7 @@ fn unroll(graph: &mut pb::GraphDef, asked: &HashSet<String>, done: &mut Simplifi
             break;
         }
         done.loops += replaced.len();
-        inline::inline_beside(graph, replaced);
+        inline::inline_beside(graph, asked, replaced);
     }
 }
 

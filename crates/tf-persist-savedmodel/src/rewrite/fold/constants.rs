@@ -42,8 +42,8 @@ impl Constants {
 
     fn compute(&self, view: &View<'_>, tensor: &str, depth: usize) -> Option<Tensor> {
         let node = &view.nodes[*view.by_name.get(tensor)?];
-        // A node that runs before it may fail.
-        if node.input.iter().any(|input| is_control(input)) {
+        // A node that runs before it may fail, and a request may give another value.
+        if node.input.iter().any(|input| is_control(input)) || view.asked.contains(&node.name) {
             return None;
         }
         if let Some(constant) = attr::constant(node) {

@@ -100,13 +100,16 @@ impl<'g> View<'g> {
         Self { nodes, by_name, users, asked, constants: Constants::default() }
     }
 
-    /// The node whose first output this tensor is, with `Identity` left out.
+    /// The node whose first output this tensor is, with `Identity` left out. `None` if a request may give the tensor.
     fn producer(&self, tensor: &str) -> Option<usize> {
         let mut tensor = tensor_of(tensor);
         // A graph that is no tree may have a circle.
         for _ in 0..self.nodes.len() {
             let index = *self.by_name.get(tensor)?;
             let node = &self.nodes[index];
+            if self.asked.contains(&node.name) {
+                return None;
+            }
             match node.op.as_str() {
                 "Identity" if node.input.len() == 1 => tensor = tensor_of(&node.input[0]),
                 _ => return Some(index),
@@ -118,7 +121,7 @@ impl<'g> View<'g> {
     /// Whether nobody but this node takes the only output of another.
     fn belongs_to(&self, index: usize, user: usize) -> bool {
         let name = self.nodes[index].name.as_str();
-        self.users.get(name).is_some_and(|users| users == &[user]) && !self.asked.contains(name)
+        self.users.get(name).is_some_and(|users| users == &[user])
     }
 
     /// The constant that a tensor is, perhaps through nodes that pass it on.
@@ -202,13 +205,12 @@ impl<'g> Fold<'g> {
                 new.push(attr::const_node(&value, proto::to_proto(&Tensor::from_slice(&[bias.len()], &bias).ok()?)));
                 attr::node(name, "BiasAdd", &[input, &value], [dtype])
             }
+            // Whoever asks for it by its name gets it, or gives it.
+            None if view.asked.contains(name) => attr::node(name, "Identity", &[input], [dtype]),
+            // As an `Identity` it would be in the way of folding more.
             None => {
                 changes.instead.insert(name.to_owned(), input.to_owned());
-                // Whoever asks for it by its name gets it; it would be in the way of folding more otherwise.
-                match view.asked.contains(name) {
-                    true => attr::node(name, "Identity", &[input], [dtype]),
-                    false => attr::node(name, "NoOp", &[&format!("^{input}")], []),
-                }
+                attr::node(name, "NoOp", &[&format!("^{input}")], [])
             }
         };
         after.device.clone_from(&node.device);

@@ -155,6 +155,13 @@ fn others_are_left() {
     open[1] = node("w", "Placeholder", &[]);
     assert!(is_left(open, &["mul"]));
     assert!(is_left(convolution(vec![node("c", "Placeholder", &[]), mul()]), &["mul"]));
+    // A request may give them.
+    assert!(is_left(convolution(vec![scale(), mul()]), &["mul", "c"]));
+    assert!(is_left(convolution(vec![scale(), mul()]), &["mul", "w"]));
+    assert!(is_left(
+        convolution(vec![scale(), node("i", "Identity", &["c"]), node("mul", "Mul", &["conv", "i"])]),
+        &["mul", "i"]
+    ));
     // A constant after something that may fail.
     assert!(is_left(
         convolution(vec![
@@ -168,6 +175,15 @@ fn others_are_left() {
         ]),
         &["mul"]
     ));
+}
+
+/// A request may give a tensor in the middle of the graph.
+#[test]
+fn what_is_asked_for_is_still_taken() {
+    let nodes =
+        convolution(vec![constant("c", &[], &[2.0]), node("mul", "Mul", &["conv", "c"]), node("y", "Relu", &["mul"])]);
+    let folded = Folded::of(nodes, &["mul", "y"]);
+    assert_eq!((folded.op("mul"), folded.input("y")), ("Identity", &["mul".to_owned()][..]));
 }
 
 /// A node that is gone still runs what ran before it, for those that wait for it.
