@@ -239,3 +239,34 @@ fn an_optimized_export_says_of_which_model_it_was_made() {
         .save(work.path().join("trainable"), SaveOptions::default().optimized(true));
     assert!(error.unwrap_err().to_string().contains("does something else with the variable"));
 }
+
+#[test]
+fn a_choice_is_remembered() {
+    let cache = tempfile::tempdir().unwrap();
+    let folder = cache.path().join("new");
+    let auto = || LoadOptions::default().optimize(Optimize::Auto).optimize_cache(&folder);
+    let files = || fs::read_dir(&folder).map_or(0, Iterator::count);
+    let mut first = loaded("digits", auto()).1;
+    // On a busy machine the time may be over before all was tried, which nobody should remember.
+    for _ in 0..5 {
+        if files() > 0 {
+            break;
+        }
+        first = loaded("digits", auto()).1;
+    }
+    assert!(!first.remembered && files() == 1, "{first:?}");
+    let (model_again, again) = loaded("digits", auto());
+    assert!(again.remembered && again.to_string().contains("in an earlier trial"), "{again:?}");
+    let choice =
+        |done: &Optimization| (done.constants, done.simplified, done.calling_thread, done.speedup, done.requests);
+    assert_eq!((choice(&again), &again.reason), (choice(&first), &first.reason));
+    let recorded = Recorded::read(model("digits").parent().unwrap());
+    recorded.check_with(&recorded.model, &auto());
+    drop(model_again);
+    // Other options are another trial, and so is a damaged file.
+    assert!(!loaded("digits", auto().optimize_tolerance(Tolerance::Within(1e-3))).1.remembered);
+    for file in fs::read_dir(&folder).unwrap() {
+        fs::write(file.unwrap().path(), "{").unwrap();
+    }
+    assert!(!loaded("digits", auto()).1.remembered);
+}

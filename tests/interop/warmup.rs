@@ -16,7 +16,7 @@ fn our_models_give_the_recorded_answers() {
     let recorded = record_all(&models(), &root().join("models"));
     // Its inputs are sparse.
     assert!(!recorded.contains(&"sparse".to_owned()), "{recorded:?}");
-    assert_eq!(recorded.len(), 18, "{recorded:?}");
+    assert_eq!(recorded.len(), 19, "{recorded:?}");
 }
 
 #[test]

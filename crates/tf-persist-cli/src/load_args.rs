@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use tf_persist_core::runtime::{Runtime, Search};
+use tf_persist_core::runtime::{Runtime, Search, cache_folder};
 use tf_persist_core::scan::Trust;
 use tf_persist_core::tensor::Tolerance;
 use tf_persist_core::{LoadOptions, LoadSavedModel, LoadedModel, Optimize, SavedModel};
@@ -101,9 +101,13 @@ impl OptimizeMode {
             Self::On => Optimize::On,
             Self::Off => Optimize::Off,
         });
-        match tolerance {
+        let options = match tolerance {
             Some(both) => options.optimize_tolerance(Tolerance::Within(both)),
             None => options,
+        };
+        match cache_folder() {
+            Some(libraries) if self == Self::Auto => options.optimize_cache(libraries.with_file_name("optimize")),
+            _ => options,
         }
     }
 }

@@ -82,7 +82,7 @@ pub use tensor::{Element, Strings, Tensor};
 #[doc(hidden)]
 pub mod internals {
     pub use crate::container::Files;
-    pub use crate::container::pack::{Entry, Pack};
+    pub use crate::container::pack::{Entry, Pack, push_hex};
     pub use crate::export::{FrozenModel, Staging, check_target};
     pub use crate::foreign::recognize as recognize_foreign;
     pub use crate::graph::{attr, free_name};

@@ -79,6 +79,10 @@ impl<'m> Checked<'m> {
         Ok(Self { model, meta_graph, runtime, unrestored, ignored, other_threads })
     }
 
+    pub(super) fn tensorflow_version(&self) -> &str {
+        self.runtime.version()
+    }
+
     /// Loads the graph of the model as it is.
     pub(super) fn load(&self, options: &LoadOptions) -> Result<LoadedModel> {
         let model = self.model;

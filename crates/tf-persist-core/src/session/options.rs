@@ -53,6 +53,7 @@ pub struct LoadOptions {
     pub(super) trust: Trust,
     pub(super) optimize: Optimize,
     pub(super) optimize_tolerance: Tolerance,
+    pub(super) optimize_cache: Option<PathBuf>,
     intra_op_threads: i32,
     pub(super) inter_op_threads: i32,
     executor: Executor,
@@ -70,6 +71,7 @@ impl Default for LoadOptions {
             trust: Trust::Nothing,
             optimize: Optimize::Off,
             optimize_tolerance: Tolerance::Both { relative: 1e-5, absolute: 1e-6 },
+            optimize_cache: None,
             intra_op_threads: 0,
             inter_op_threads: 0,
             executor: Executor::Default,
@@ -138,6 +140,14 @@ impl LoadOptions {
     #[must_use]
     pub fn optimize_tolerance(mut self, tolerance: Tolerance) -> Self {
         self.optimize_tolerance = tolerance;
+        self
+    }
+
+    /// A folder that remembers what [`Optimize::Auto`] chose, so that the next load of the same model, with the same
+    /// options, TensorFlow and processor, takes no trial. It is created if necessary. Default: none.
+    #[must_use]
+    pub fn optimize_cache(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.optimize_cache = Some(folder.into());
         self
     }
 

@@ -110,6 +110,7 @@ fn optimization(state: &ServerState, model: &str, version: i64) -> Option<serde_
         "speedup": done.speedup,
         "requests": done.requests,
         "reason": done.reason,
+        "remembered": done.remembered,
     }))
 }
 

@@ -2,7 +2,9 @@
 //!
 //! - `requests`: the requests of the trial.
 //! - `trial`: compares answers and times.
+//! - `remembered`: the results of earlier trials.
 
+mod remembered;
 mod requests;
 mod trial;
 
@@ -17,6 +19,7 @@ use super::load::Checked;
 use super::options::LoadOptions;
 use crate::error::{Error, ModelError, Result};
 use crate::ffi::release_free_memory;
+use remembered::Remembered;
 use trial::{Trial, Verdict};
 
 /// The time after which no further form of a model is tried. The first is always tried.
@@ -28,6 +31,9 @@ const MAX_TRIED_BYTES: u64 = 512 << 20;
 
 /// Why nothing becomes a constant.
 const NO_VARIABLES: &str = "it has no variables";
+
+/// Why a form was not tried that may be the better one at another time.
+const TIME_WAS_OVER: &str = "the time for the trial was over";
 
 /// A form that is not faster by this factor is not worth other bits.
 const WORTHWHILE: f64 = 1.03;
@@ -49,6 +55,8 @@ pub struct Optimization {
     pub requests: usize,
     /// Why the variables did not become constants, as the end of a sentence about the model; else `None`.
     pub reason: Option<String>,
+    /// Whether the trial was that of an earlier load, whose result was remembered.
+    pub remembered: bool,
 }
 
 impl Optimization {
@@ -60,6 +68,7 @@ impl Optimization {
             speedup: None,
             requests: 0,
             reason: Some(reason.into()),
+            remembered: false,
         }
     }
 }
@@ -77,7 +86,8 @@ impl fmt::Display for Optimization {
         }
         if let Some(speedup) = self.speedup {
             let requests = if self.requests == 1 { "request" } else { "requests" };
-            write!(f, "; {speedup:.2} times as fast in a trial of {} {requests}", self.requests)?;
+            let trial = if self.remembered { "an earlier trial" } else { "a trial" };
+            write!(f, "; {speedup:.2} times as fast in {trial} of {} {requests}", self.requests)?;
         }
         match &self.reason {
             Some(reason) => write!(f, ": {reason}"),
@@ -173,7 +183,9 @@ impl Candidates<'_> {
         let (constants, simplified) = (form != Form::AsItIs, form == Form::Simplified);
         if speedup > fastest {
             let (requests, speedup) = (self.trial.requests(), Some(speedup));
-            let done = Optimization { constants, simplified, calling_thread, speedup, requests, reason: None };
+            let done =
+                Optimization { constants, simplified, calling_thread, speedup, requests, ..Optimization::none("") };
+            let done = Optimization { reason: None, ..done };
             self.best = Some((loaded, done));
         } else if constants {
             self.not_frozen.get_or_insert_with(|| "that was not faster".to_owned());
@@ -181,8 +193,24 @@ impl Candidates<'_> {
     }
 }
 
+/// Loads a model in the form that was the fastest in an earlier trial.
+fn as_remembered(checked: &Checked<'_>, options: &LoadOptions, done: &Optimization) -> Result<LoadedModel> {
+    let options = options.clone();
+    let options = if done.calling_thread { options.inter_op_threads(-1) } else { options };
+    match done.constants {
+        true => checked.load_frozen(&checked.model.freeze(&checked.meta_graph, done.simplified)?, &options),
+        false => checked.load(&options),
+    }
+}
+
 /// Loads a model as it is and in other forms, and returns the form that was the fastest and answered the same.
 pub(super) fn fastest(checked: &Checked<'_>, options: &LoadOptions) -> Result<LoadedModel> {
+    let remembered = Remembered::new(checked, options);
+    if let Some(done) = remembered.as_ref().and_then(Remembered::read)
+        && let Ok(loaded) = as_remembered(checked, options, &done)
+    {
+        return Ok(loaded.with(done));
+    }
     let original = checked.load(options)?;
     let has_variables = checked.model.variables().is_ok_and(|variables| variables.index.is_some());
     if !has_variables && options.inter_op_threads != 0 {
@@ -207,7 +235,10 @@ pub(super) fn fastest(checked: &Checked<'_>, options: &LoadOptions) -> Result<Lo
     let (loaded, mut optimization) =
         best.unwrap_or_else(|| (original.clone(), Optimization { requests, ..Optimization::none("") }));
     if !optimization.constants {
-        optimization.reason = Some(not_frozen.unwrap_or_else(|| "the time for the trial was over".into()));
+        optimization.reason = Some(not_frozen.unwrap_or_else(|| TIME_WAS_OVER.into()));
+    }
+    if let Some(remembered) = remembered.filter(|_| optimization.reason.as_deref() != Some(TIME_WAS_OVER)) {
+        remembered.write(&optimization);
     }
     // The other forms may have been large.
     drop((trial, original));

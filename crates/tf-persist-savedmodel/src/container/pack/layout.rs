@@ -218,7 +218,8 @@ pub(super) fn table(entries: &[Entry], offsets: &[u64], start: u64) -> Vec<u8> {
 }
 
 /// Appends bytes in hexadecimal digits.
-pub(crate) fn push_hex(text: &mut String, bytes: &[u8]) {
+#[doc(hidden)]
+pub fn push_hex(text: &mut String, bytes: &[u8]) {
     // Writing to a string cannot fail.
     bytes.iter().for_each(|byte| write!(text, "{byte:02x}").unwrap_or_default());
 }

@@ -54,7 +54,8 @@ mod write;
 pub(crate) use items::{Item, of_files, of_folder};
 #[doc(hidden)]
 pub use layout::Entry;
-pub(crate) use layout::push_hex;
+#[doc(hidden)]
+pub use layout::push_hex;
 pub use name::is_pack_path;
 #[doc(hidden)]
 pub use read::Pack;
