@@ -1,8 +1,8 @@
 //! The results of trials, remembered in a folder, so that the next load of the same model takes none.
 //!
-//! A file has the name of a hash of all that a trial depends on: the model's digest, with the checksum of every variable;
-//! the recorded requests; the options; TensorFlow's version and settings; the processor. A file that is missing, damaged
-//! or of another version costs a trial.
+//! A file has the name of a hash of all that a trial depends on: the model's digest, with the checksum of every
+//! variable; the recorded requests; the options; TensorFlow's version and settings; the processor. A file that is
+//! missing, damaged or of another version costs a trial.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
