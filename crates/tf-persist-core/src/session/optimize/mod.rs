@@ -205,6 +205,11 @@ fn as_remembered(checked: &Checked<'_>, options: &LoadOptions, done: &Optimizati
 
 /// Loads a model as it is and in other forms, and returns the form that was the fastest and answered the same.
 pub(super) fn fastest(checked: &Checked<'_>, options: &LoadOptions) -> Result<LoadedModel> {
+    let has_variables = checked.model.variables().is_ok_and(|variables| variables.index.is_some());
+    let nothing_to_try = !has_variables && options.inter_op_threads != 0;
+    if let Some(reason) = nothing_to_try.then(|| NO_VARIABLES.to_owned()).or_else(|| untried(checked)) {
+        return Ok(checked.load(options)?.with(Optimization::none(reason)));
+    }
     let remembered = Remembered::new(checked, options);
     if let Some(done) = remembered.as_ref().and_then(Remembered::read)
         && let Ok(loaded) = as_remembered(checked, options, &done)
@@ -212,16 +217,8 @@ pub(super) fn fastest(checked: &Checked<'_>, options: &LoadOptions) -> Result<Lo
         return Ok(loaded.with(done));
     }
     let original = checked.load(options)?;
-    let has_variables = checked.model.variables().is_ok_and(|variables| variables.index.is_some());
-    if !has_variables && options.inter_op_threads != 0 {
-        return Ok(original.with(Optimization::none(NO_VARIABLES)));
-    }
     let end = Instant::now() + BUDGET;
-    let trial = match untried(checked) {
-        Some(reason) => Err(reason),
-        None => Trial::new(&original, options.optimize_tolerance, end),
-    };
-    let trial = match trial {
+    let trial = match Trial::new(&original, options.optimize_tolerance, end) {
         Ok(trial) => trial,
         Err(reason) => return Ok(original.with(Optimization::none(reason))),
     };
