@@ -1,10 +1,11 @@
 //! The store and its versions.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
 use crate::durable;
@@ -160,6 +161,13 @@ impl Store {
             return Self::open(folder);
         }
         fs::create_dir_all(&folder).map_err(StoreError::io("create", &folder))?;
+        // Two processes that make one store would delete each other's new file. Where folders cannot be locked, each
+        // still waits for the other's.
+        let locked = File::open(&folder).map_err(StoreError::io("open", &folder))?;
+        let _ = rustix::fs::flock(&locked, FlockOperation::LockExclusive);
+        if folder.join(STORE_FILE).exists() {
+            return Self::open(folder);
+        }
         let entries = fs::read_dir(&folder).map_err(StoreError::io("read", &folder))?;
         // Folders of models may be there: their versions are foreign, until they are adopted.
         let is_other = |entry: &fs::DirEntry| {

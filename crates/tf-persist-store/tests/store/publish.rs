@@ -303,3 +303,19 @@ fn a_folder_with_leading_zeros_is_the_same_version_for_tensorflow_serving() {
     fs::rename(&folder, it.store.path().join("m/7")).unwrap();
     assert_eq!(publish(&it.store.path().join("m/7"), PublishOptions::default()).unwrap().number(), 7);
 }
+
+/// The first pushes of several processes make the store together.
+#[test]
+fn several_make_one_store() {
+    for _ in 0..20 {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new/store");
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| Store::init(&path).unwrap());
+            }
+        });
+        assert_eq!(Store::open(&path).unwrap().models().unwrap(), []);
+        assert_eq!(fs::read_dir(&path).unwrap().count(), 1);
+    }
+}
