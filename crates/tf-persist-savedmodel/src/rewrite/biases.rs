@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use tf_persist_proto::tensorflow as pb;
 
+use super::channels_are_last;
 use super::shapes::Shapes;
 use crate::dtype::DType;
 use crate::graph::{attr, is_control, node_of, tensor_of};
@@ -57,8 +58,7 @@ impl<'a> Mover<'a> {
 
     /// What becomes of a product that is reshaped.
     fn moved(&self, product: &pb::NodeDef) -> Option<Moved> {
-        let float = attr::dtype(DType::Float32);
-        if product.op != "MatMul" || product.attr.get("T").and_then(|it| it.value.as_ref()) != float.value.as_ref() {
+        if product.op != "MatMul" || attr::type_of(product, "T") != Some(DType::Float32) {
             return None;
         }
         let reshape = self.only_consumer(product).filter(|node| node.op == "Reshape")?;
@@ -74,8 +74,7 @@ impl<'a> Mover<'a> {
             _ => return None,
         };
         let is_vector = !is_control(vector) && self.shapes.of(vector)? == [Some(columns)];
-        let is_channels_last = bias.attr.get("data_format").is_none_or(|format| format.s() == b"NHWC");
-        if !is_vector || !is_channels_last || tensor_of(first) == tensor_of(second) {
+        if !is_vector || !channels_are_last(bias) || tensor_of(first) == tensor_of(second) {
             return None;
         }
         let types = || [("T", attr::dtype(DType::Float32))];

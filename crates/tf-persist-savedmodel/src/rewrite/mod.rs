@@ -18,7 +18,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tf_persist_proto::tensorflow as pb;
 
-use crate::graph::node_of;
+use crate::graph::{attr, node_of};
 
 /// What is changed in a graph.
 #[derive(Debug, Clone, Default)]
@@ -81,6 +81,12 @@ const SIMPLIFICATIONS: [Simplification; 5] = [
     |graph, asked, done| done.products += biases::move_before_reshape(graph, asked),
     |graph, asked, done| done.folds += fold::fold(graph, asked),
 ];
+
+/// Whether channels are a node's last dimension, as they are by default.
+fn channels_are_last(node: &pb::NodeDef) -> bool {
+    const LAST: &str = "NHWC";
+    attr::text_or(node, "data_format", LAST) == LAST
+}
 
 fn unroll(graph: &mut pb::GraphDef, asked: &HashSet<String>, done: &mut Simplified) {
     /// The deepest nesting of loops.

@@ -13,6 +13,7 @@ use std::time::SystemTime;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tf_persist_savedmodel::internals::push_hex;
+use tf_persist_savedmodel::scratch::NewFile;
 use tf_persist_savedmodel::warmup::FILE;
 
 use super::super::load::Checked;
@@ -97,9 +98,9 @@ impl Remembered {
         let write = |folder: &Path| -> std::io::Result<()> {
             fs::create_dir_all(folder)?;
             // Moved when it is complete: another process may read it.
-            let mut file = tempfile::NamedTempFile::new_in(folder)?;
+            let mut file = NewFile::beside(&self.file)?;
             writeln!(file, "{text}")?;
-            file.persist(&self.file)?;
+            file.publish(true)?;
             drop_oldest(folder, MAX_FILES)
         };
         let _ = self.file.parent().map(write);

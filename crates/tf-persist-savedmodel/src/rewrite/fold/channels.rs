@@ -5,6 +5,7 @@ use tf_persist_proto::tensorflow as pb;
 use super::View;
 use crate::DType;
 use crate::graph::attr;
+use crate::rewrite::channels_are_last;
 use crate::tensor::{Tensor, proto};
 
 /// The most bytes of weights that are written as one repeated number.
@@ -17,11 +18,6 @@ pub(super) struct Affine {
     pub(super) offset: Option<Vec<f32>>,
     /// The rank that its result has at least.
     rank: usize,
-}
-
-/// Whether channels are the last dimension.
-fn is_last(node: &pb::NodeDef) -> bool {
-    attr::text_or(node, "data_format", "NHWC") == "NHWC"
 }
 
 /// The numbers of a constant that works on the last dimension alone: it has no other, or they are 1.
@@ -60,7 +56,7 @@ impl Affine {
                 let Channels { values, rank } = Channels::of(view, second)?;
                 Some((first, moved(Channels { values: values.iter().map(|value| -value).collect(), rank })))
             }
-            "BiasAdd" if is_last(node) => Some((first, moved(Channels::of(view, second)?))),
+            "BiasAdd" if channels_are_last(node) => Some((first, moved(Channels::of(view, second)?))),
             "FusedBatchNorm" | "FusedBatchNormV2" | "FusedBatchNormV3" => {
                 Some((first, Self::of_batch_norm(view, node)?))
             }
@@ -75,7 +71,7 @@ impl Affine {
         let is_training = node.attr.get("is_training").is_none_or(|value| !value.has_b() || value.b());
         // The first version has one dtype for everything.
         let is_float = node.op == "FusedBatchNorm" || attr::type_of(node, "U") == Some(DType::Float32);
-        if is_training || !is_float || !is_last(node) {
+        if is_training || !is_float || !channels_are_last(node) {
             return None;
         }
         let name = node.name.as_str();
@@ -147,8 +143,10 @@ impl<'g> Linear<'g> {
         let weights = view.whole_constant(node.input.get(Self::WEIGHTS)?)?;
         let shape = proto::whole_shape(&weights.tensor_shape).ok()?;
         let (channels, rank) = match (node.op.as_str(), &shape[..]) {
-            ("Conv2D", [_, _, _, channels]) if is_last(node) => (*channels, 4),
-            ("DepthwiseConv2dNative", [_, _, inputs, times]) if is_last(node) => (inputs.checked_mul(*times)?, 4),
+            ("Conv2D", [_, _, _, channels]) if channels_are_last(node) => (*channels, 4),
+            ("DepthwiseConv2dNative", [_, _, inputs, times]) if channels_are_last(node) => {
+                (inputs.checked_mul(*times)?, 4)
+            }
             ("MatMul", [_, channels]) if !node.attr.get("transpose_b").is_some_and(pb::AttrValue::b) => (*channels, 2),
             _ => return None,
         };

@@ -17,6 +17,7 @@ use tf_persist_proto::tensorflow as pb;
 
 use crate::DType;
 use crate::graph::{attr, free_name, is_control, tensor_of};
+use crate::rewrite::channels_are_last;
 use crate::tensor::{Tensor, proto};
 use channels::{Affine, Linear};
 use constants::Constants;
@@ -151,7 +152,6 @@ struct Fold<'g> {
 
 impl<'g> Fold<'g> {
     fn find(view: &View<'g>, index: usize) -> Option<Self> {
-        const LAST: &str = "NHWC";
         let node = &view.nodes[index];
         let (input, affine) = Affine::of(view, node)?;
         let before = view.producer(input)?;
@@ -164,7 +164,7 @@ impl<'g> Fold<'g> {
         if view.nodes[before].op == "BiasAdd" {
             linear = view.producer(view.nodes[before].input.first()?)?;
             let value = view.constant(view.nodes[before].input.get(1)?)?;
-            if !view.belongs_to(linear, before) || attr::text_or(&view.nodes[before], "data_format", LAST) != LAST {
+            if !view.belongs_to(linear, before) || !channels_are_last(&view.nodes[before]) {
                 return None;
             }
             bias = Some((before, value.view::<f32>().ok()?.to_vec()));
