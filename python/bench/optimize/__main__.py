@@ -15,13 +15,14 @@ from pathlib import Path
 
 import numpy as np
 
+from bench import onnx
+
 from . import models
 
 ROOT = Path(__file__).resolve().parents[3]
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 OURS = TARGET / "release/examples/bench_run"
 ONNX = ROOT / "target/bench_onnx_runtime/release/bench-onnx-runtime"
-ONNX_PYTHON = ROOT / ".venv-bench/onnx/bin/python"
 ENVIRONMENT = {**os.environ, "TF_PERSIST_LIBTENSORFLOW": str(ROOT / ".venv"), "TF_CPP_MIN_LOG_LEVEL": "2"}
 TURN_SECONDS = 0.1
 
@@ -67,11 +68,10 @@ def start(stack: ExitStack, model: models.Model, arguments: argparse.Namespace) 
         command = [OURS, model.folder / "model", model.folder / "in.npz", optimize, answer, *threads]
         sides[optimize] = stack.enter_context(Side(command, answer))
     if model.not_converted is None and ONNX.exists():
-        library = next(ONNX_PYTHON.parent.parent.glob("lib/*/site-packages/onnxruntime/capi/libonnxruntime.so*"))
         answer = model.folder / "onnx.answer"
         shape = ",".join(map(str, model.shape))
         request = [model.folder / "model.onnx", model.folder / "in.bin", model.dtype, shape]
-        sides["onnx"] = stack.enter_context(Side([ONNX, library, *request, answer, *threads], answer))
+        sides["onnx"] = stack.enter_context(Side([ONNX, onnx.library(), *request, answer, *threads], answer))
     return sides
 
 
@@ -103,7 +103,7 @@ def main() -> None:
     arguments.add_argument("--intra", type=int, help="threads within an op, of all sides (default: those of each)")
     arguments.add_argument("--json", type=Path, help="writes the figures to this file")
     parsed = arguments.parse_args()
-    python = ONNX_PYTHON if ONNX_PYTHON.exists() else ROOT / ".venv/bin/python"
+    python = onnx.PYTHON if onnx.PYTHON.exists() else ROOT / ".venv/bin/python"
     figures = {}
     columns = ["off", *parsed.optimize, "onnx"]
     print(f"| model | {' | '.join(columns)} | largest difference | what was done |\n|{'---|' * (len(columns) + 3)}")

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from bench.onnx import convert
+
 # What the table says of each.
 NAMES = {
     "half_plus_two": "`0.5 x + 2`",
@@ -114,28 +116,9 @@ def _make(folder: Path, name: str) -> None:
         call = tf.function(lambda x: model(x, training=False), input_signature=signature)
     np.savez(folder / "in.npz", **{key: request})
     request.tofile(folder / "in.bin")
-    spec = {"dtype": str(request.dtype), "shape": list(request.shape), "not_converted": _convert(call, signature, request, folder)}
+    spec = {"dtype": str(request.dtype), "shape": list(request.shape), "not_converted": convert(call, signature, request, folder / "model.onnx")}
     # Written last: it marks a complete model.
     (folder / "spec.json").write_text(json.dumps(spec))
-
-
-def _convert(call: Any, signature: list, request: np.ndarray, folder: Path) -> str | None:
-    """Writes a model in ONNX's format, or says why it cannot."""
-    try:
-        import onnxruntime
-        import tf2onnx
-        from keras.src.export.tf2onnx_lib import patch_tf2onnx
-    except ImportError:
-        return "not installed"
-    patch_tf2onnx()
-    try:
-        tf2onnx.convert.from_function(call, signature, opset=18, output_path=str(folder / "model.onnx"))
-        # The converter writes ops that it does not know as they are.
-        session = onnxruntime.InferenceSession(folder / "model.onnx")
-        session.run(None, {session.get_inputs()[0].name: request})
-    except Exception as error:
-        return f"not converted: {str(error).splitlines()[0][:100]}"
-    return None
 
 
 def main() -> None:

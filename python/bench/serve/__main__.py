@@ -52,6 +52,7 @@ def start_all(stack: ExitStack, model: models.Model, arguments: argparse.Namespa
             started["serve-local, old build"] = (stack.enter_context(servers.ours(model, binary=arguments.old)), ("rest",))
         started["C++ loop"] = (stack.enter_context(servers.loop(model)), ("rest",))
         started["C++ loop, 1 thread an op"] = (stack.enter_context(servers.loop(model, 1)), ("rest",))
+        start_onnx_runtime(stack, model, started)
         return started
     if not arguments.without_ours:
         started["serve-local"] = (stack.enter_context(servers.ours(model)), both)
@@ -59,6 +60,7 @@ def start_all(stack: ExitStack, model: models.Model, arguments: argparse.Namespa
         if arguments.old:
             started["serve-local, old build"] = (stack.enter_context(servers.ours(model, binary=arguments.old)), both)
     started["C++ loop"] = (stack.enter_context(servers.loop(model)), ("rest",))
+    start_onnx_runtime(stack, model, started)
     started["axum echo"] = (stack.enter_context(servers.echo("rest")), ("rest",))
     started["tonic echo"] = (stack.enter_context(servers.echo("grpc")), ("grpc",))
     if servers.has("fastapi"):
@@ -67,6 +69,13 @@ def start_all(stack: ExitStack, model: models.Model, arguments: argparse.Namespa
     if servers.has("mlserver"):
         started["MLServer"] = (stack.enter_context(servers.mlserver(model)), ("rest",))
     return started
+
+
+def start_onnx_runtime(stack: ExitStack, model: models.Model, started: dict[str, tuple[Server, tuple[str, ...]]]) -> None:
+    """ONNX Runtime behind axum, if pip could install it and the model could be converted."""
+    if servers.ONNX.exists() and model.onnx.exists():
+        started["ONNX Runtime"] = (stack.enter_context(servers.onnx_runtime(model)), ("rest",))
+        started["ONNX Runtime, 1 thread an op"] = (stack.enter_context(servers.onnx_runtime(model, 1)), ("rest",))
 
 
 def throughput(model: models.Model, arguments: argparse.Namespace, rows: list[dict]) -> None:
@@ -177,7 +186,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", choices=models.NAMES, default=list(models.NAMES))
     parser.add_argument("--core-threads", type=int, default=2, help="threads of the loop without a server")
     parser.add_argument("--no-batching", nargs="*", default=["--enable_batching=false"], help="flags of serve-local that turn batching off")
-    parser.add_argument("--against-loop", action="store_true", help="measure only serve-local, --old and the C++ loop, over REST")
+    parser.add_argument("--against-loop", action="store_true", help="measure only serve-local, --old, the C++ loop and ONNX Runtime, over REST")
     parser.add_argument("--old", type=Path, help="another build of tf-persist, measured beside this one")
     parser.add_argument("--without-ours", action="store_true", help="measure only the others")
     parser.add_argument("--swap-seconds", type=float, default=60.0)
@@ -188,8 +197,8 @@ def main() -> None:
         arguments.rounds, arguments.seconds, arguments.swap_seconds, arguments.memory_swaps = 1, 0.5, 5.0, 6
         arguments.models = [name for name in arguments.models if name != "mobilenet"] or arguments.models
     arguments.most_swaps = arguments.memory_swaps
-    for rival in ("fastapi", "mlserver"):
-        if not arguments.against_loop and not servers.has(rival):
+    for rival in ("onnx",) if arguments.against_loop else ("fastapi", "mlserver", "onnx"):
+        if not servers.has(rival):
             print(f"bench serve: {rival} is left out: pip could not install it", file=sys.stderr)
 
     folder = ROOT / "target/bench_serve"

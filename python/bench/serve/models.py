@@ -6,6 +6,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench import onnx
+
 NAMES = ("tiny", "mlp", "mobilenet")
 
 
@@ -22,11 +24,20 @@ class Model:
         """The folder of its first version."""
         return self.base / "1"
 
+    @property
+    def onnx(self) -> Path:
+        """The same in ONNX's format, if it was converted."""
+        return self.base.with_suffix(".onnx")
+
 
 def prepare(folder: Path, names: tuple[str, ...]) -> list[Model]:
     """Makes the models that are not there yet, in another process, to keep the memory of this one small."""
     subprocess.run([sys.executable, "-m", "bench.serve.models", str(folder), *names], check=True)
-    return [Model(name, folder / name, folder / f"{name}.json") for name in names]
+    made = [Model(name, folder / name, folder / f"{name}.json") for name in names]
+    for model in made:
+        if onnx.PYTHON.exists() and not model.onnx.exists():
+            subprocess.run([onnx.PYTHON, "-m", "bench.onnx", str(model.version), str(model.onnx)], check=False)
+    return made
 
 
 def _make(folder: Path, name: str) -> None:

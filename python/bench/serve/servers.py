@@ -13,6 +13,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter, sleep
 
+from bench import onnx
+
 from .models import Model
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -21,6 +23,7 @@ OURS = RELEASE / "tf-persist"
 ECHO = RELEASE / "examples/bench_echo"
 LOAD = RELEASE / "examples/bench_load"
 LOOP = ROOT / "target/bench_serve/serve_rest"
+ONNX = ROOT / "target/bench_onnx_runtime/release/serve-onnx-runtime"
 
 READY_SECONDS = 120
 
@@ -143,6 +146,13 @@ def loop(model: Model, intra_op_threads: int = 0):
     port = free_port()
     command = [LOOP, model.version, port, intra_op_threads]
     return _started("C++ loop", command, lambda: _listens(port), port)
+
+
+def onnx_runtime(model: Model, intra_op_threads: int = 0):
+    """`python/bench/onnx_runtime/src/serve.rs`: only REST, over ONNX Runtime. 0 threads within an op means its own choice."""
+    port = free_port()
+    command = [ONNX, onnx.library(), model.onnx, port, *([intra_op_threads] if intra_op_threads else [])]
+    return _started("ONNX Runtime", command, lambda: _listens(port), port)
 
 
 def echo(protocol: str):
