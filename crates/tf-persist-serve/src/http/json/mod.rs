@@ -7,7 +7,7 @@
 //! - `cursor`, `number`, `fast_floats`, `string`: the grammar, which is RapidJSON's.
 //! - `body_index`, `predict`, `tensors`, `builders`, `examples`: requests.
 //! - `diagnose`, `json_snippet`: why a request is refused.
-//! - `write`, `decimal`, `response`, `proto_json`: answers.
+//! - `write`, `decimal`, `fast_decimal`, `response`, `proto_json`: answers.
 
 mod body_index;
 mod builders;
@@ -15,6 +15,7 @@ mod cursor;
 mod decimal;
 mod diagnose;
 mod examples;
+mod fast_decimal;
 mod fast_floats;
 mod json_snippet;
 mod number;
