@@ -8,7 +8,7 @@ use tensorflow::{DataType, Output, Scope, Shape, ops};
 use tf_persist_core::tensor::Tolerance;
 use tf_persist_core::warmup::Recorder;
 use tf_persist_core::{
-    GraphSignature, LoadOptions, LoadedModel, ModelBuilder, NO_INPUTS, Optimization, Optimize, SaveOptions, SavedModel,
+    Asserts, GraphSignature, LoadOptions, LoadedModel, ModelBuilder, NO_INPUTS, Optimization, Optimize, SaveOptions, SavedModel,
     Tensor,
 };
 use tf_persist_testing::{copy_folder, corpus, model};
@@ -113,6 +113,53 @@ fn batch_normalisation_is_folded_within_rounding() {
     let input = Tensor::from_slice(&[2, 6, 6, 3], &values).unwrap();
     let difference = difference_of_simplified(&folder, ("x", &input));
     assert!(difference < 1e-5, "{difference}");
+}
+
+/// A root that refuses numbers below zero.
+fn save_checked_root(folder: &Path) {
+    let mut scope = Scope::new_root_scope();
+    let scope = &mut scope;
+    let x = ops::Placeholder::new().dtype(DataType::Float).shape(Shape::from(Some(vec![None])));
+    let x = x.build(&mut scope.with_op_name("x")).unwrap();
+    let zero = ops::constant(0.0_f32, scope).unwrap();
+    let fits = ops::greater_equal(x.clone(), zero, scope).unwrap();
+    let axis = ops::constant(0_i32, scope).unwrap();
+    let all: Output = ops::all(fits, axis, scope).unwrap().into();
+    let assert = {
+        let mut graph = scope.graph_mut();
+        let mut node = graph.new_operation("Assert", "assert").unwrap();
+        node.add_input(all);
+        node.add_input_list(&[x.clone().into()]);
+        node.finish().unwrap()
+    };
+    ops::Sqrt::new().add_control_input(assert).build(x, &mut scope.with_op_name("y")).unwrap();
+    let signature = GraphSignature::new("serving_default").input("x", "x").output("y", "y");
+    ModelBuilder::new(scope.graph().graph_def().unwrap()).unwrap().signature(signature).save(folder).unwrap();
+}
+
+#[test]
+fn assertions_refuse_until_they_are_given_up() {
+    let work = tempfile::tempdir().unwrap();
+    let (folder, exported) = (work.path().join("model"), work.path().join("exported"));
+    save_checked_root(&folder);
+    let optimized = SaveOptions::default().optimized(true).asserts(Asserts::Drop);
+    SavedModel::open(&folder).unwrap().save(&exported, optimized).unwrap();
+    let root = |folder: &Path, options: LoadOptions, x: f32| {
+        let loaded = LoadedModel::load(folder, options).unwrap();
+        let answer = loaded.default_signature().unwrap().run([("x", &Tensor::from_slice(&[1], &[x]).unwrap())]);
+        answer.map(|outputs| outputs.into_vec().remove(0).1.view::<f32>().unwrap()[0])
+    };
+    let default = LoadOptions::default;
+    for options in [default(), default().asserts(Asserts::Drop), default().optimize(Optimize::On)] {
+        assert_eq!(root(&folder, options.clone(), 4.0).unwrap(), 2.0);
+        let refusal = root(&folder, options, -1.0).unwrap_err().to_string();
+        assert!(refusal.contains("assertion failed"), "{refusal}");
+    }
+    let dropped = default().optimize(Optimize::On).asserts(Asserts::Drop);
+    for (folder, options) in [(&folder, dropped), (&exported, default())] {
+        assert_eq!(root(folder, options.clone(), 4.0).unwrap(), 2.0);
+        assert!(root(folder, options, -1.0).unwrap().is_nan());
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use tf_persist_core::runtime::{Runtime, Search, cache_folder};
 use tf_persist_core::scan::Trust;
 use tf_persist_core::tensor::Tolerance;
-use tf_persist_core::{LoadOptions, LoadSavedModel, LoadedModel, Optimize, SavedModel};
+use tf_persist_core::{Asserts, LoadOptions, LoadSavedModel, LoadedModel, Optimize, SavedModel};
 
 use crate::common_args::{LibraryArgs, env_var, tags, tolerance};
 use crate::error::{self, UsageError};
@@ -66,11 +66,15 @@ pub(crate) struct OptimizeArgs {
     /// How far the answers may then be from those of the model as it is [default: 1e-5 of a number and 1e-6]
     #[arg(long, value_name = "T", value_parser = tolerance)]
     pub(crate) optimize_tolerance: Option<f64>,
+    /// Also drop its assertions: an input that they would have refused then gets an answer, which may mean nothing
+    #[arg(long)]
+    pub(crate) optimize_drop_asserts: bool,
 }
 
 impl OptimizeArgs {
     /// Adds what was asked for to the options; by default the model stays as it is.
     pub(crate) fn apply(&self, options: LoadOptions) -> anyhow::Result<LoadOptions> {
+        let options = options.asserts(asserts(self.optimize_drop_asserts));
         Ok(self.mode()?.apply(options, self.optimize_tolerance))
     }
 
@@ -86,6 +90,11 @@ impl OptimizeArgs {
         let mode = self.optimize.map_or_else(by_environment, |mode| Ok(Some(mode)))?;
         Ok(mode.unwrap_or(OptimizeMode::Off))
     }
+}
+
+/// What becomes of assertions.
+pub(crate) fn asserts(dropped: bool) -> Asserts {
+    if dropped { Asserts::Drop } else { Asserts::Keep }
 }
 
 impl OptimizeMode {

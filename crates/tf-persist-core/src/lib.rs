@@ -80,9 +80,9 @@ pub use tf_persist_savedmodel::error::{
     TensorError, WarmupError,
 };
 pub use tf_persist_savedmodel::{
-    DType, Dependence, Element, InvalidShape, MAX_RANK, MetaGraph, PartialShape, SaveOptions, SaveReport, SavedModel,
-    SignatureDef, Strings, Tensor, TensorInfo, VariableSource, checkpoint, diff, element_count, example_features, pack,
-    printable, prove_rows_independent, saved_model, scan, scratch, tensor,
+    Asserts, DType, Dependence, Element, InvalidShape, MAX_RANK, MetaGraph, PartialShape, SaveOptions, SaveReport,
+    SavedModel, SignatureDef, Strings, Tensor, TensorInfo, VariableSource, checkpoint, diff, element_count,
+    example_features, pack, printable, prove_rows_independent, saved_model, scan, scratch, tensor,
 };
 
 /// The imports of programs that run models: `use tf_persist_core::prelude::*`.

@@ -74,6 +74,7 @@ pub use error::{
 };
 pub use export::{SaveOptions, SaveReport, VariableSource};
 pub use independence::{Dependence, prove_rows_independent};
+pub use rewrite::Asserts;
 pub use saved_model::{MetaGraph, SavedModel, SignatureDef, TensorInfo};
 pub use shape::{InvalidShape, MAX_RANK, PartialShape, element_count};
 pub use tensor::{Element, Strings, Tensor};

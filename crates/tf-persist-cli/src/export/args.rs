@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use tf_persist_savedmodel::SaveOptions;
 use tf_persist_savedmodel::checkpoint::restore::RestoreOptions;
+use tf_persist_savedmodel::{Asserts, SaveOptions};
 
 use crate::common_args::{Format, LibraryArgs, tags};
 use crate::keras_args::KerasArgs;
@@ -47,6 +47,10 @@ pub(crate) struct ExportArgs {
     /// become constants, and all signatures with outputs are kept
     #[arg(long)]
     pub(super) optimized: bool,
+    /// With --optimized: drop the assertions; an input that they would have refused then gets an answer, which may mean
+    /// nothing
+    #[arg(long, requires = "optimized")]
+    pub(super) drop_asserts: bool,
     /// Write equal tensors of the checkpoint as often as they are there; by default, those that are stored twice, as
     /// Keras's `model.export` stores every weight, are written once
     #[arg(long)]
@@ -98,6 +102,7 @@ impl ExportArgs {
         let mut options = SaveOptions::default().overwrite(self.overwrite);
         options =
             options.inference_only(self.inference_only).frozen(self.frozen).optimized(self.optimized).plain(self.plain);
+        options = options.asserts(if self.drop_asserts { Asserts::Drop } else { Asserts::Keep });
         if let Some(list) = &self.tags {
             options = options.tags(tags(list));
         }

@@ -197,6 +197,9 @@ pub(crate) struct ServeArgs {
     /// How far the answers may then be from those of the model as it is [default: 1e-5 of a number and 1e-6]
     #[arg(long, value_name = "T", value_parser = tolerance, help_heading = "Running")]
     pub(crate) optimize_tolerance: Option<f64>,
+    /// Also drop its assertions: an input that they would have refused then gets an answer, which may mean nothing
+    #[arg(long, help_heading = "Running")]
+    pub(crate) optimize_drop_asserts: bool,
 
     /// Let gRPC clients change which models are served, with HandleReloadConfigRequest
     #[arg(long, value_name = "BOOL", default_value = "true", help_heading = "Security")]

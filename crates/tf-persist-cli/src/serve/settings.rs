@@ -20,6 +20,7 @@ use super::files;
 use super::origin::{Demands, ELSEWHERE, Origin, RemotePlaces, check_remote};
 use crate::common_args::{env_var, has_scheme, tags};
 use crate::error::UsageError;
+use crate::load_args::asserts;
 use crate::version_path;
 
 /// The name of a model without `--model_name`.
@@ -237,6 +238,7 @@ fn load_options(args: &ServeArgs) -> anyhow::Result<LoadOptions> {
     for library in op_libraries(args) {
         options = options.op_library(library);
     }
+    let options = options.asserts(asserts(args.optimize_drop_asserts));
     Ok(args.optimize.apply(options, args.optimize_tolerance))
 }
 

@@ -7,6 +7,7 @@ use std::thread::available_parallelism;
 use protobuf::{Message, MessageField};
 use tf_persist_proto::tensorflow::ConfigProto;
 use tf_persist_proto::tensorflow::config::config_proto::Experimental;
+use tf_persist_savedmodel::Asserts;
 use tf_persist_savedmodel::scan::Trust;
 use tf_persist_savedmodel::tensor::Tolerance;
 
@@ -54,6 +55,7 @@ pub struct LoadOptions {
     pub(super) optimize: Optimize,
     pub(super) optimize_tolerance: Tolerance,
     pub(super) optimize_cache: Option<PathBuf>,
+    pub(super) asserts: Asserts,
     intra_op_threads: i32,
     pub(super) inter_op_threads: i32,
     executor: Executor,
@@ -72,6 +74,7 @@ impl Default for LoadOptions {
             optimize: Optimize::Off,
             optimize_tolerance: Tolerance::Both { relative: 1e-5, absolute: 1e-6 },
             optimize_cache: None,
+            asserts: Asserts::Keep,
             intra_op_threads: 0,
             inter_op_threads: 0,
             executor: Executor::Default,
@@ -148,6 +151,14 @@ impl LoadOptions {
     #[must_use]
     pub fn optimize_cache(mut self, folder: impl Into<PathBuf>) -> Self {
         self.optimize_cache = Some(folder.into());
+        self
+    }
+
+    /// What becomes of the assertions of a graph that is simplified. Default: [`Asserts::Keep`]. Has no effect with
+    /// [`Optimize::Off`].
+    #[must_use]
+    pub fn asserts(mut self, asserts: Asserts) -> Self {
+        self.asserts = asserts;
         self
     }
 

@@ -9,7 +9,7 @@ use crate::saved_model::layout::OPTIMIZED_FILE;
 use crate::saved_model::{Optimized, SavedModel};
 
 /// Writes the file that says so.
-pub(super) fn write(source: &SavedModel, simplified: Simplified, staging: &Staging) -> Result<()> {
+pub(super) fn write(source: &SavedModel, simplified: &Simplified, staging: &Staging) -> Result<()> {
     let mut text = serde_json::to_vec_pretty(&Optimized::of(source, &simplified.changes())?)
         .map_err(|error| Error::data(OPTIMIZED_FILE, error.to_string()))?;
     text.push(b'\n');

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::staging::{self, Staging};
 use crate::checkpoint::restore::RestoreOptions;
 use crate::error::Result;
-use crate::rewrite::Rewrite;
+use crate::rewrite::{Asserts, Rewrite};
 use crate::saved_model::MetaGraph;
 
 /// Options of saving.
@@ -17,6 +17,7 @@ pub struct SaveOptions {
     pub(super) rewrite: Rewrite,
     pub(super) plain: bool,
     pub(super) optimized: bool,
+    asserts: Asserts,
     pub(super) checkpoint: Option<(PathBuf, RestoreOptions)>,
 }
 
@@ -84,13 +85,21 @@ impl SaveOptions {
     pub fn optimized(mut self, optimized: bool) -> Self {
         self.optimized = optimized;
         self.rewrite.frozen |= optimized;
-        self.rewrite.simplified = optimized;
+        self
+    }
+
+    /// Whether an [optimised](SaveOptions::optimized) model keeps its assertions. Default: [`Asserts::Keep`]. Has no
+    /// effect on others.
+    #[must_use]
+    pub fn asserts(mut self, asserts: Asserts) -> Self {
+        self.asserts = asserts;
         self
     }
 
     /// What is changed in the graph of a meta graph.
     pub(super) fn rewrite_of(&self, meta_graph: &MetaGraph) -> Rewrite {
         let mut rewrite = self.rewrite.clone();
+        rewrite.simplified = self.optimized.then_some(self.asserts);
         if self.optimized && !rewrite.inference_only {
             rewrite.signatures.get_or_insert_with(|| meta_graph.signatures_with_outputs());
         }

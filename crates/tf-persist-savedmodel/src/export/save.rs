@@ -236,8 +236,8 @@ fn write_changed(
         if let Some(reader) = reader {
             freeze::freeze(source.path(), &mut definition, kept.as_ref().unwrap_or(&none), reader)?;
         }
-        if rewrite.simplified {
-            simplified = simplify(&mut definition);
+        if let Some(asserts) = rewrite.simplified {
+            simplified = simplify(&mut definition, asserts);
         }
     } else if let Some(reader) = reader {
         variables = values::write_some(reader, kept.as_deref(), tracked.as_ref(), (staging, options.plain))?;
@@ -257,7 +257,7 @@ fn write_changed(
         let _ = fs::remove_file(staging.path().join(STATE_FILE));
     }
     if options.optimized {
-        optimized::write(source, simplified, staging)?;
+        optimized::write(source, &simplified, staging)?;
     }
     let variables = match variables {
         Some(index) => source.variables()?.again(index),

@@ -1,5 +1,6 @@
 //! Changed graphs: parts of a meta graph, variables that become constants, and what that makes simpler.
 
+mod asserts;
 mod biases;
 pub(crate) mod fold;
 pub(crate) mod freeze;
@@ -31,8 +32,8 @@ pub(crate) struct Rewrite {
     pub(crate) inference_only: bool,
     /// Whether variables become constants. What the kept signatures do not reach goes as well.
     pub(crate) frozen: bool,
-    /// Whether a graph with constants is [simplified](simplify).
-    pub(crate) simplified: bool,
+    /// Whether a graph with constants is [simplified](simplify), and what then becomes of its assertions.
+    pub(crate) simplified: Option<Asserts>,
 }
 
 impl Rewrite {
@@ -47,9 +48,21 @@ impl Rewrite {
     }
 }
 
-/// How often a graph was simplified.
+/// What becomes of the assertions of a graph that is simplified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Asserts {
+    /// They stay, and go on to refuse what they refused.
+    #[default]
+    Keep,
+    /// They are dropped: an input that they would have refused gets an answer, which may mean nothing.
+    Drop,
+}
+
+/// How often a graph was simplified.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Simplified {
+    /// Assertions that were dropped.
+    pub(crate) asserts: usize,
     /// Calls that became nodes.
     pub(crate) calls: usize,
     /// Loops that became their steps.
@@ -58,13 +71,20 @@ pub(crate) struct Simplified {
     pub(crate) products: usize,
     /// Nodes that became a part of weights or a bias.
     pub(crate) folds: usize,
+    /// The simplifications that panicked, by what they would have changed. Nothing is left of them.
+    pub(crate) panicked: Vec<&'static str>,
 }
 
 impl Simplified {
     /// What was changed, with the constants.
-    pub(crate) fn changes(self) -> Vec<&'static str> {
-        let counted =
-            [("calls", self.calls), ("loops", self.loops), ("products", self.products), ("weights", self.folds)];
+    pub(crate) fn changes(&self) -> Vec<&'static str> {
+        let counted = [
+            ("asserts", self.asserts),
+            ("calls", self.calls),
+            ("loops", self.loops),
+            ("products", self.products),
+            ("weights", self.folds),
+        ];
         let done = counted.into_iter().filter(|(_, count)| *count > 0).map(|(name, _)| name);
         std::iter::once("constants").chain(done).collect()
     }
@@ -73,13 +93,13 @@ impl Simplified {
 /// A change to a graph in which these nodes are asked for by their names. It counts what it does.
 type Simplification = fn(&mut pb::GraphDef, &HashSet<String>, &mut Simplified);
 
-/// The simplifications, in this order.
-const SIMPLIFICATIONS: [Simplification; 5] = [
-    |graph, asked, done| done.calls += inline::inline(graph, asked),
-    unroll,
-    |graph, asked, done| done.products += products::flatten(graph, asked),
-    |graph, asked, done| done.products += biases::move_before_reshape(graph, asked),
-    |graph, asked, done| done.folds += fold::fold(graph, asked),
+/// The simplifications by what they change, in this order.
+const SIMPLIFICATIONS: [(&str, Simplification); 5] = [
+    ("calls", |graph, asked, done| done.calls += inline::inline(graph, asked)),
+    ("loops", unroll),
+    ("products", |graph, asked, done| done.products += products::flatten(graph, asked)),
+    ("biases", |graph, asked, done| done.products += biases::move_before_reshape(graph, asked)),
+    ("weights", |graph, asked, done| done.folds += fold::fold(graph, asked)),
 ];
 
 /// Whether channels are a node's last dimension, as they are by default.
@@ -102,24 +122,28 @@ fn unroll(graph: &mut pb::GraphDef, asked: &HashSet<String>, done: &mut Simplifi
 }
 
 /// Makes a graph whose variables are constants faster. A simplification that panics costs itself alone.
-pub(crate) fn simplify(definition: &mut pb::MetaGraphDef) -> Simplified {
-    simplify_by(definition, &SIMPLIFICATIONS)
+pub(crate) fn simplify(definition: &mut pb::MetaGraphDef, asserts: Asserts) -> Simplified {
+    let dropped = match asserts {
+        Asserts::Keep => 0,
+        Asserts::Drop => asserts::drop_asserts(definition.graph_def.mut_or_insert_default()),
+    };
+    Simplified { asserts: dropped, ..simplify_by(definition, &SIMPLIFICATIONS) }
 }
 
-fn simplify_by(definition: &mut pb::MetaGraphDef, simplifications: &[Simplification]) -> Simplified {
+fn simplify_by(definition: &mut pb::MetaGraphDef, simplifications: &[(&'static str, Simplification)]) -> Simplified {
     let mut done = Simplified::default();
-    for change in simplifications {
+    for (name, change) in simplifications {
         let simplified = catch_unwind(AssertUnwindSafe(|| {
             // The bytes of its constants are shared.
-            let (mut definition, mut done) = (definition.clone(), done);
+            let (mut definition, mut done) = (definition.clone(), done.clone());
             let asked = unreached::asked(&definition).iter().map(|tensor| node_of(tensor).to_owned()).collect();
             change(definition.graph_def.mut_or_insert_default(), &asked, &mut done);
             unreached::drop_unreached(&mut definition);
             (definition, done)
         }));
-        if let Ok((changed, count)) = simplified {
-            *definition = changed;
-            done = count;
+        match simplified {
+            Ok(simplified) => (*definition, done) = simplified,
+            Err(_) => done.panicked.push(name),
         }
     }
     done

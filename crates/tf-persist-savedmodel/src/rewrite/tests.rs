@@ -7,7 +7,7 @@ use tf_persist_proto::tensorflow::attr_value::attr_value::Value;
 use tf_persist_proto::tensorflow::meta_graph::tensor_info::Encoding;
 use tf_persist_proto::tensorflow::op_def::op_def::ArgDef;
 
-use super::{Simplification, Simplified, simplify, simplify_by};
+use super::{Asserts, Simplification, Simplified, simplify_by};
 use crate::graph::attr;
 use crate::tensor::proto;
 use crate::{DType, Tensor};
@@ -84,6 +84,10 @@ fn node<'d>(definition: &'d pb::MetaGraphDef, name: &str) -> &'d pb::NodeDef {
     definition.graph_def.node.iter().find(|node| node.name == name).unwrap()
 }
 
+fn simplify(definition: &mut pb::MetaGraphDef) -> Simplified {
+    super::simplify(definition, Asserts::Keep)
+}
+
 const FLOAT: DType = DType::Float32;
 const INT: DType = DType::Int32;
 
@@ -99,9 +103,34 @@ fn a_simplification_that_panics_costs_itself_alone() {
         graph.node[1].op = "Abs".into();
     };
     let mut definition = meta_graph(vec![float("y", "Neg", &["x"])], Vec::new(), "y:0");
-    let done = simplify_by(&mut definition, &[panics, renames]);
-    assert_eq!(done, Simplified { folds: 1, ..Simplified::default() });
+    let done = simplify_by(&mut definition, &[("calls", panics), ("weights", renames)]);
+    assert_eq!(done, Simplified { folds: 1, panicked: vec!["calls"], ..Simplified::default() });
     assert_eq!(ops(&definition), ["Abs", "Placeholder"]);
+}
+
+/// The answer waits for an assertion, in a function as well, whose condition nothing else needs.
+#[test]
+fn assertions_go_only_where_they_are_given_up() {
+    let asserted = |input: &str| {
+        let condition = attr::node("finite", "IsFinite", &[input], [("T", attr::dtype(FLOAT))]);
+        let types = attr::dtypes([attr::proto_dtype(FLOAT)]);
+        (condition, attr::node("assert", "Assert", &["finite:y:0", input, "^finite"], [("T", types)]))
+    };
+    let (condition, assert) = asserted("a");
+    let nodes = vec![condition, assert, float("negated", "Neg", &["a", "^assert"])];
+    let inner = function("inner", &[("a", FLOAT)], nodes, &[("negated:y:0", FLOAT)], &["assert"]);
+    let (condition, mut assert) = asserted("x");
+    assert.input[0] = "finite".into();
+    let call = attr::node("call", "StatefulPartitionedCall", &["x", "^assert"], [("f", named("inner"))]);
+    let definition = meta_graph(vec![condition, assert, call, float("y", "Abs", &["call"])], vec![inner], "y:0");
+
+    let mut kept = definition.clone();
+    assert_eq!(simplify(&mut kept).asserts, 0);
+    assert_eq!(ops(&kept).iter().filter(|op| **op == "Assert").count(), 2, "{:?}", ops(&kept));
+    let mut dropped = definition;
+    let done = super::simplify(&mut dropped, Asserts::Drop);
+    assert_eq!((done.asserts, done.changes()), (2, vec!["constants", "asserts", "calls"]));
+    assert!(!ops(&dropped).contains(&"Assert"), "{:?}", ops(&dropped));
 }
 
 /// A loop of `steps` steps that multiplies `x` by its number each.

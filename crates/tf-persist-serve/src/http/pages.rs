@@ -111,6 +111,7 @@ fn optimization(state: &ServerState, model: &str, version: i64) -> Option<serde_
         "requests": done.requests,
         "reason": done.reason,
         "remembered": done.remembered,
+        "failed": done.failed,
     }))
 }
 

@@ -11,7 +11,7 @@ mod trial;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use tf_persist_savedmodel::internals::first_effect;
+use tf_persist_savedmodel::internals::{FrozenModel, first_effect};
 use tf_persist_savedmodel::printable;
 
 use super::LoadedModel;
@@ -57,6 +57,9 @@ pub struct Optimization {
     pub reason: Option<String>,
     /// Whether the trial was that of an earlier load, whose result was remembered.
     pub remembered: bool,
+    /// What was not simplified because of a mistake in this library, such as `loops`; worth a report. The model is as
+    /// fast as without it, and its answers are right.
+    pub failed: Vec<&'static str>,
 }
 
 impl Optimization {
@@ -69,6 +72,7 @@ impl Optimization {
             requests: 0,
             reason: Some(reason.into()),
             remembered: false,
+            failed: Vec::new(),
         }
     }
 }
@@ -89,21 +93,26 @@ impl fmt::Display for Optimization {
             let trial = if self.remembered { "an earlier trial" } else { "a trial" };
             write!(f, "; {speedup:.2} times as fast in {trial} of {} {requests}", self.requests)?;
         }
-        match &self.reason {
-            Some(reason) => write!(f, ": {reason}"),
-            None => Ok(()),
+        if let Some(reason) = &self.reason {
+            write!(f, ": {reason}")?;
         }
+        if !self.failed.is_empty() {
+            write!(f, "; a mistake in tf-persist kept it from changing its {}", self.failed.join(" and its "))?;
+        }
+        Ok(())
     }
 }
 
 /// Loads a model with its variables as constants if that is possible, simplified if that is possible, too.
 pub(super) fn without_trial(checked: &Checked<'_>, options: &LoadOptions) -> Result<LoadedModel> {
     let mut why = None;
-    for simplified in [true, false] {
-        let frozen = checked.model.freeze(&checked.meta_graph, simplified).map_err(Error::from);
-        match frozen.and_then(|graph| checked.load_frozen(&graph, options)) {
-            Ok(loaded) => {
-                let done = Optimization { constants: true, simplified, reason: None, ..Optimization::none("") };
+    for form in [Form::Simplified, Form::Constants] {
+        let frozen = form.graph(checked, options).map_err(Error::from);
+        match frozen.and_then(|graph| Ok((checked.load_frozen(&graph, options)?, graph.failed))) {
+            Ok((loaded, failed)) => {
+                let simplified = form == Form::Simplified;
+                let none = Optimization::none("");
+                let done = Optimization { constants: true, simplified, reason: None, failed, ..none };
                 return Ok(loaded.with(done));
             }
             Err(error) => why = Some(reason(&error)),
@@ -118,6 +127,14 @@ enum Form {
     Simplified,
     Constants,
     AsItIs,
+}
+
+impl Form {
+    /// The graph in this form. The model as it is has none.
+    fn graph(self, checked: &Checked<'_>, options: &LoadOptions) -> Result<FrozenModel, ModelError> {
+        let simplified = (self == Self::Simplified).then_some(options.asserts);
+        checked.model.freeze(&checked.meta_graph, simplified)
+    }
 }
 
 /// The forms of a model that are tried.
@@ -138,7 +155,7 @@ impl Candidates<'_> {
     fn try_form(&mut self, form: Form) -> bool {
         let graph = match form {
             Form::AsItIs => None,
-            changed => match self.checked.model.freeze(&self.checked.meta_graph, changed == Form::Simplified) {
+            changed => match changed.graph(self.checked, self.options) {
                 Ok(graph) => Some(graph),
                 Err(error) => {
                     self.not_frozen.get_or_insert_with(|| reason(&error.into()));
@@ -169,7 +186,10 @@ impl Candidates<'_> {
             match tried {
                 Ok((loaded, speedup)) => {
                     answers = true;
-                    self.take_if_faster(loaded, form, calling_thread, speedup);
+                    let failed = graph.as_ref().map_or_else(Vec::new, |graph| graph.failed.clone());
+                    let none = Optimization::none("");
+                    let done = Optimization { calling_thread, speedup: Some(speedup), failed, ..none };
+                    self.take_if_faster(loaded, form, done);
                 }
                 Err(reason) if form != Form::AsItIs => drop(self.not_frozen.get_or_insert(reason)),
                 Err(_) => {}
@@ -178,14 +198,12 @@ impl Candidates<'_> {
         answers
     }
 
-    fn take_if_faster(&mut self, loaded: LoadedModel, form: Form, calling_thread: bool, speedup: f64) {
+    fn take_if_faster(&mut self, loaded: LoadedModel, form: Form, done: Optimization) {
         let fastest = self.best.as_ref().and_then(|(_, best)| best.speedup).unwrap_or(WORTHWHILE);
         let (constants, simplified) = (form != Form::AsItIs, form == Form::Simplified);
-        if speedup > fastest {
-            let (requests, speedup) = (self.trial.requests(), Some(speedup));
-            let done =
-                Optimization { constants, simplified, calling_thread, speedup, requests, ..Optimization::none("") };
-            let done = Optimization { reason: None, ..done };
+        if done.speedup > Some(fastest) {
+            let requests = self.trial.requests();
+            let done = Optimization { constants, simplified, requests, reason: None, ..done };
             self.best = Some((loaded, done));
         } else if constants {
             self.not_frozen.get_or_insert_with(|| "that was not faster".to_owned());
@@ -194,13 +212,17 @@ impl Candidates<'_> {
 }
 
 /// Loads a model in the form that was the fastest in an earlier trial.
-fn as_remembered(checked: &Checked<'_>, options: &LoadOptions, done: &Optimization) -> Result<LoadedModel> {
+fn as_remembered(checked: &Checked<'_>, options: &LoadOptions, done: Optimization) -> Result<LoadedModel> {
     let options = options.clone();
     let options = if done.calling_thread { options.inter_op_threads(-1) } else { options };
-    match done.constants {
-        true => checked.load_frozen(&checked.model.freeze(&checked.meta_graph, done.simplified)?, &options),
-        false => checked.load(&options),
-    }
+    let form = match (done.constants, done.simplified) {
+        (true, true) => Form::Simplified,
+        (true, false) => Form::Constants,
+        (false, _) => return Ok(checked.load(&options)?.with(done)),
+    };
+    let graph = form.graph(checked, &options)?;
+    let loaded = checked.load_frozen(&graph, &options)?;
+    Ok(loaded.with(Optimization { failed: graph.failed, ..done }))
 }
 
 /// Loads a model as it is and in other forms, and returns the form that was the fastest and answered the same.
@@ -212,9 +234,9 @@ pub(super) fn fastest(checked: &Checked<'_>, options: &LoadOptions) -> Result<Lo
     }
     let remembered = Remembered::new(checked, options);
     if let Some(done) = remembered.as_ref().and_then(Remembered::read)
-        && let Ok(loaded) = as_remembered(checked, options, &done)
+        && let Ok(loaded) = as_remembered(checked, options, done)
     {
-        return Ok(loaded.with(done));
+        return Ok(loaded);
     }
     let original = checked.load(options)?;
     let end = Instant::now() + BUDGET;

@@ -55,7 +55,8 @@ impl Remembered {
         let requests = checked.model.files().read(FILE, MAX_REQUESTS, "the limit").ok()?;
         add(requests.as_deref().unwrap_or_default());
         add(format!("{:?}", checked.meta_graph.tags()).as_bytes());
-        add(format!("{:?} {:?}", options.optimize_tolerance, options.config().ok()?).as_bytes());
+        let asked = (options.optimize_tolerance, options.asserts);
+        add(format!("{asked:?} {:?}", options.config().ok()?).as_bytes());
         add(checked.tensorflow_version().as_bytes());
         for (name, value) in std::env::vars_os() {
             let name = name.to_string_lossy();
@@ -82,6 +83,7 @@ impl Remembered {
             requests: result.get("requests")?.as_u64()?.try_into().ok()?,
             reason: result.get("reason")?.as_str().map(str::to_owned),
             remembered: true,
+            failed: Vec::new(),
         })
     }
 
@@ -149,6 +151,7 @@ mod tests {
             requests: 3,
             reason: Some("why".into()),
             remembered: false,
+            failed: Vec::new(),
         };
         remembered.write(&done);
         assert_eq!(remembered.read(), Some(Optimization { remembered: true, ..done.clone() }));
