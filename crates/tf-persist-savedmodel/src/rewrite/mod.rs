@@ -2,6 +2,7 @@
 
 mod asserts;
 mod biases;
+mod edges;
 pub(crate) mod fold;
 pub(crate) mod freeze;
 pub(crate) mod inline;
@@ -94,9 +95,10 @@ impl Simplified {
 type Simplification = fn(&mut pb::GraphDef, &HashSet<String>, &mut Simplified);
 
 /// The simplifications by what they change, in this order.
-const SIMPLIFICATIONS: [(&str, Simplification); 5] = [
+const SIMPLIFICATIONS: [(&str, Simplification); 6] = [
     ("calls", |graph, asked, done| done.calls += inline::inline(graph, asked)),
     ("loops", unroll),
+    ("edges", |graph, _, _| edges::drop_dead_edges(graph)),
     ("products", |graph, asked, done| done.products += products::flatten(graph, asked)),
     ("biases", |graph, asked, done| done.products += biases::move_before_reshape(graph, asked)),
     ("weights", |graph, asked, done| done.folds += fold::fold(graph, asked)),

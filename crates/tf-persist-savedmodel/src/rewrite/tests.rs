@@ -133,6 +133,38 @@ fn assertions_go_only_where_they_are_given_up() {
     assert!(!ops(&dropped).contains(&"Assert"), "{:?}", ops(&dropped));
 }
 
+/// `y` waits for a node that computes, or for one of this op.
+fn waiting(op: &str) -> pb::MetaGraphDef {
+    let nodes = vec![
+        constant("weights", &[1], &[1.0]),
+        float("read", "Identity", &["weights"]),
+        float("checked", op, &["x"]),
+        attr::node("last", "NoOp", &["^checked"], []),
+        attr::node("reads", "NoOp", &["^read"], []),
+        float("y", "Abs", &["x", "^reads", "^last"]),
+    ];
+    meta_graph(nodes, Vec::new(), "y:0")
+}
+
+#[test]
+fn only_nodes_without_an_effect_need_not_be_waited_for() {
+    let mut dead = waiting("Neg");
+    simplify(&mut dead);
+    assert_eq!((ops(&dead), node(&dead, "y").input.len()), (vec!["Abs", "Placeholder"], 1));
+    for op in ["CheckNumerics", "Assert", "NotAnOpOfTensorFlow"] {
+        let mut waits = waiting(op);
+        simplify(&mut waits);
+        let mut expected = ["Abs", op, "NoOp", "Placeholder"];
+        expected.sort_unstable();
+        assert_eq!(ops(&waits), expected);
+        assert_eq!(node(&waits, "y").input, ["x", "^last"]);
+    }
+    // A branch that is not taken.
+    let mut branches = waiting("Switch");
+    simplify(&mut branches);
+    assert_eq!(node(&branches, "y").input, ["x", "^reads", "^last"]);
+}
+
 /// A loop of `steps` steps that multiplies `x` by its number each.
 fn looping(steps: i32, op: &str) -> pb::MetaGraphDef {
     let arguments = [("i", INT), ("n", INT), ("a", FLOAT)];
