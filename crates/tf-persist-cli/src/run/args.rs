@@ -29,8 +29,9 @@ pub(crate) struct RunArgs {
     /// several inputs take strings, give the others with --input, or choose one with --input NAME=
     #[arg(long, value_name = "FILE.json|FILE.tfrecord", conflicts_with_all = ["requests", "inputs"])]
     pub(crate) examples: Option<PathBuf>,
-    /// Answer many JSON requests, one per line, in order and with one session ("-" is standard input)
-    #[arg(long, value_name = "FILE.jsonl")]
+    /// Answer many requests in order and with one session: JSON, one per line ("-" is standard input), or the
+    /// PredictionLogs of a request log or a warm-up file
+    #[arg(long, value_name = "FILE.jsonl|FILE.tfrecord")]
     pub(crate) requests: Option<PathBuf>,
     /// Compute only these outputs (comma list; repeatable), which need only their own inputs
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]

@@ -6,8 +6,9 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use serde_json::json;
-use tf_persist_core::LoadedModel;
 use tf_persist_core::tensor::json::{ExtraInputs, Form, Layout, Request, write_outputs};
+use tf_persist_core::warmup::{Kind, LoggedRequests, Record};
+use tf_persist_core::{LoadedModel, RunOptions};
 
 use super::RunArgs;
 use super::output::COLUMN;
@@ -34,6 +35,9 @@ pub(super) fn answer(
         bail!("cannot read `{name}`: it is a folder");
     }
     let model = load()?;
+    if LoggedRequests::is_records(path) {
+        return answer_records(args, path, &model);
+    }
     let mut out = BufWriter::new(plain_stdout());
     let (mut line, mut number, mut requests, mut failed) = (Vec::new(), 0, 0, 0);
     loop {
@@ -57,12 +61,52 @@ pub(super) fn answer(
         // The reader may wait for each answer before it writes the next request.
         out.flush().context(PRINTING)?;
     }
+    report_failures(failed, requests, &name)
+}
+
+fn report_failures(failed: usize, requests: usize, name: &str) -> anyhow::Result<()> {
     if failed > 0 {
         bail!(AlreadyReported(format!(
             "{failed} of {requests} requests of `{name}` failed; their answers have the reasons"
         )));
     }
     Ok(())
+}
+
+/// Answers the requests of a TFRecord file of `PredictionLog`s, as a server's request log or a warm-up file is one.
+fn answer_records(args: &RunArgs, path: &Path, model: &LoadedModel) -> anyhow::Result<()> {
+    let mut out = BufWriter::new(plain_stdout());
+    let (mut requests, mut failed) = (0, 0);
+    for record in LoggedRequests::open(path, model.meta_graph())? {
+        requests += 1;
+        match answer_record(args, model, &record?) {
+            Ok(answer) => out.write_all(&answer).context(PRINTING)?,
+            Err(error) => {
+                failed += 1;
+                write!(out, "{}", json!({ "error": error.to_string() })).context(PRINTING)?;
+            }
+        }
+        out.write_all(b"\n").context(PRINTING)?;
+    }
+    out.flush().context(PRINTING)?;
+    report_failures(failed, requests, &path.display().to_string())
+}
+
+/// The answer to a recorded request, by the names of its outputs.
+fn answer_record(args: &RunArgs, model: &LoadedModel, record: &Record) -> anyhow::Result<Vec<u8>> {
+    let kind = record.kind();
+    if !matches!(kind, Kind::Predict | Kind::Classify | Kind::Regress) {
+        bail!("requests of the kind `{kind}` are not run");
+    }
+    let signature = model.signature(record.signature())?;
+    let options = match (&args.outputs, record.output_filter()) {
+        (None, [_, ..]) => RunOptions::default().outputs(record.output_filter()),
+        _ => args.run_options(),
+    };
+    let outputs = signature.run_with(record.inputs(), &options)?;
+    let mut answer = Vec::new();
+    write_outputs("answer", &mut answer, outputs.iter(), COLUMN)?;
+    Ok(answer)
 }
 
 /// The answer to one request, in its own form.

@@ -24,6 +24,9 @@ pub(crate) struct VerifyArgs {
     /// name, a JSON request, or one per line ("-" is standard input, with one JSON request)
     #[arg(long, value_name = "FILE.npz|FILE.json|FILE.jsonl", conflicts_with = "tolerance")]
     pub(crate) record: Option<PathBuf>,
+    /// Replay the requests of this request log of `serve-local` instead, and compare the answers with the logged ones
+    #[arg(long, value_name = "FILE.tfrecord|FILE.jsonl", conflicts_with = "record")]
+    pub(crate) requests: Option<PathBuf>,
     /// The signature to record, where a request does not name one [default: serving_default, else the only one]
     #[arg(long, value_name = "NAME", requires = "record")]
     pub(crate) signature: Option<String>,

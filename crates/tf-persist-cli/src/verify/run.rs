@@ -4,7 +4,7 @@ use std::io::BufWriter;
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use tf_persist_core::warmup::{FILE, Outcome, Records, Replay, SEQUENCE_FILE, first_state_write};
+use tf_persist_core::warmup::{FILE, LoggedRequests, Outcome, Records, Replay, SEQUENCE_FILE, first_state_write};
 use tf_persist_core::{LoadSavedModel, MetaGraph, ModelError, SavedModel, SignatureDef, TensorError, WarmupError};
 
 use super::{VerifyArgs, record, report};
@@ -25,6 +25,18 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<()> {
     }
     let tags = args.load.tag_list();
     let meta_graph = saved_model.meta_graph(tags.as_deref())?;
+    if let Some(file) = &args.requests {
+        let model = saved_model.load(args.optimize.apply(args.load.options()?)?)?;
+        let mut replays = Vec::new();
+        for record in LoggedRequests::open(file, meta_graph)? {
+            replays.push(model.replay(&record?, args.tolerated())?);
+        }
+        report(args, &replays)?;
+        if !replays.iter().any(is_compared) {
+            bail!("`{}` has no answers to compare with", file.display());
+        }
+        return Ok(());
+    }
     let nothing = |reason: String| nothing_recorded(&saved_model, meta_graph, &args.path, reason);
     let files: [OpenRecords; 2] = [Records::open, Records::open_sequence];
     // A damaged file is an error before TensorFlow is opened, and before a verdict on a part of it.
@@ -50,17 +62,27 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<()> {
             replays.push(model.replay(&record?, args.tolerated())?);
         }
     }
+    report(args, &replays)?;
+    if !replays.iter().any(is_compared) {
+        bail!(nothing("its requests ran, and have no answers to compare with".into()));
+    }
+    Ok(())
+}
+
+fn is_compared(replay: &Replay) -> bool {
+    matches!(replay.outcome, Outcome::Compared(_))
+}
+
+/// Prints the report. A difference is an error.
+fn report(args: &VerifyArgs, replays: &[Replay]) -> anyhow::Result<()> {
     match args.format {
-        Format::Text => report::text(&mut BufWriter::new(stdout()), &replays, args.tolerated()),
+        Format::Text => report::text(&mut BufWriter::new(stdout()), replays, args.tolerated()),
         // Unfiltered: an escape sequence in a name is part of the name.
-        Format::Json => report::json(&mut plain_stdout(), &replays),
+        Format::Json => report::json(&mut plain_stdout(), replays),
     }
     .context(PRINTING)?;
     if replays.iter().any(Replay::is_different) {
         bail!(Differs);
-    }
-    if !replays.iter().any(|replay| matches!(replay.outcome, Outcome::Compared(_))) {
-        bail!(nothing("its requests ran, and have no answers to compare with".into()));
     }
     Ok(())
 }

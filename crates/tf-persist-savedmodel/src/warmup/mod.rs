@@ -24,6 +24,7 @@ mod compare;
 mod decode;
 mod examples;
 mod file;
+mod log;
 mod record;
 pub mod tfrecord;
 mod write;
@@ -37,6 +38,7 @@ pub use examples::answer as answer_of;
 #[doc(hidden)]
 pub use examples::outputs_of;
 pub use file::{FILE, MAX_RECORDS, Records, SEQUENCE_FILE};
+pub use log::LoggedRequests;
 #[doc(hidden)]
 pub use record::Request;
 #[doc(hidden)]

@@ -40,6 +40,7 @@ pub struct Request<'a> {
     signature_name: Option<String>,
     inputs: Option<Range<usize>>,
     instances: Option<Range<usize>>,
+    outputs: Option<Range<usize>>,
     has_output_filter: bool,
 }
 
@@ -55,6 +56,7 @@ enum Key {
     SignatureName,
     Inputs,
     Instances,
+    Outputs,
     OutputFilter,
     Other,
 }
@@ -67,7 +69,8 @@ impl<'a> Request<'a> {
     /// is a duplicate, or the signature's name is not a string.
     pub fn parse(source: &'a str, bytes: &'a [u8]) -> Result<Self> {
         let text = Text { source, bytes };
-        let mut request = Self { text, signature_name: None, inputs: None, instances: None, has_output_filter: false };
+        let (signature_name, inputs, instances, outputs, has_output_filter) = (None, None, None, None, false);
+        let mut request = Self { text, signature_name, inputs, instances, outputs, has_output_filter };
         let mut start = 0;
         request.find_members(&mut start).map_err(|refused| text.refuse("", *refused, start))?;
         Ok(request)
@@ -105,6 +108,11 @@ impl<'a> Request<'a> {
                 Key::SignatureName => self.signature_name.replace(jiter.known_str()?.to_owned()).is_some(),
                 Key::Inputs => self.inputs.replace(skip(jiter, peek)?).is_some(),
                 Key::Instances => self.instances.replace(skip(jiter, peek)?).is_some(),
+                // Part of a logged request, and of no other, so it may be anything.
+                Key::Outputs => {
+                    self.outputs = Some(skip(jiter, peek)?);
+                    false
+                }
                 Key::OutputFilter => {
                     jiter.known_skip(peek)?;
                     self.has_output_filter = true;
@@ -179,6 +187,27 @@ impl<'a> Request<'a> {
     }
 }
 
+impl Request<'_> {
+    /// Decodes the outputs of a logged request, which are under `outputs` in the column form, sorted by name. `None` if
+    /// it has none. `outputs` are those of the signature with their dtypes.
+    ///
+    /// # Errors
+    /// Those of [`tensors`](Self::tensors).
+    pub fn logged_outputs<S: AsRef<str>>(
+        &self,
+        signature: &str,
+        outputs: &[(S, DType)],
+    ) -> Result<Option<Vec<(String, Tensor)>>> {
+        let Some(body) = self.outputs.clone() else { return Ok(None) };
+        let outputs: Vec<(&str, DType)> = outputs.iter().map(|(name, dtype)| (name.as_ref(), *dtype)).collect();
+        let mut tensors = Inputs::new(self.text, body, signature, outputs)?;
+        tensors.read_columns(ExtraInputs::Refuse)?;
+        let mut tensors = tensors.finish()?;
+        tensors.sort_by(|(a, _), (b, _)| a.cmp(b));
+        Ok(Some(tensors))
+    }
+}
+
 /// Reads one value, such as `[[1, 2], [3, 4]]`, `3.5` or `{"b64": "AAE="}`, as a tensor. Errors name `source`.
 ///
 /// # Errors
@@ -203,6 +232,7 @@ impl Key {
             "output_filter" => Self::OutputFilter,
             "inputs" => Self::Inputs,
             "instances" => Self::Instances,
+            "outputs" => Self::Outputs,
             _ => Self::Other,
         }
     }
