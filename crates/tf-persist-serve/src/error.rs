@@ -38,6 +38,14 @@ pub enum ServerError {
     /// The settings name neither a REST nor a gRPC address.
     #[error("there is neither a REST nor a gRPC port to listen on")]
     NoPort,
+    /// The folder of the request log cannot be used.
+    #[error("cannot write the request log to `{}`: {source}", path.display())]
+    RequestLog {
+        /// The folder.
+        path: PathBuf,
+        /// The operating system's error.
+        source: io::Error,
+    },
     /// The file of API keys cannot be used.
     #[error(transparent)]
     ApiKeys(#[from] ApiKeysError),

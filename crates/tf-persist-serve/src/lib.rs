@@ -22,6 +22,8 @@ mod models;
 mod net;
 mod offload;
 mod priority;
+mod request_log;
+mod request_scope;
 mod security;
 mod server;
 mod setters;
@@ -29,6 +31,7 @@ mod settings;
 mod shutdown;
 mod state;
 mod status;
+mod traces;
 
 pub use batching::{BatchingSettings, RunSettings};
 pub use error::ServerError;
@@ -39,11 +42,13 @@ pub use models::{
     Catalog, CatalogModel, LabelRule, LoadSettings, ModelSettings, ModelSource, Prepare, Refusal, RemotePaths,
     RemoteVersion,
 };
+pub use request_log::{RequestLogFormat, RequestLogSettings};
 pub use security::{ApiKeysError, Limits, Pem, SecuritySettings, Tls, TlsError};
 pub use server::Server;
 pub use settings::Settings;
 pub use state::ServerState;
 pub use status::Status;
+pub use traces::{RequestHead, RequestTrace, RequestTracer, TracedModel, TracedPhase, TracedRequest};
 
 /// What the tests, benchmarks and fuzz targets of this workspace use. It is not part of the API and may change in any
 /// release.

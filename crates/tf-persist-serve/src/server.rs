@@ -27,6 +27,9 @@ const MEMORY_RELEASE_INTERVAL: Duration = Duration::from_secs(5);
 /// The least time for unloading models on shutdown, even if requests used up the drain timeout.
 const MIN_UNLOAD_TIME: Duration = Duration::from_secs(1);
 
+/// The longest time for the last records of the request log.
+const LOG_CLOSE_TIME: Duration = Duration::from_secs(5);
+
 /// A server that is bound to its ports. It answers once it [runs](Server::run).
 ///
 /// ```no_run
@@ -176,6 +179,10 @@ async fn shut_down(state: &ServerState, workers: Arc<WorkerPool>) {
     // Abandoned runs keep their models loaded. The process ends without waiting for them much longer.
     if timeout(drain_timeout.saturating_sub(start.elapsed()).max(MIN_UNLOAD_TIME), unloading).await.is_err() {
         tracing::warn!("stopping: models are not unloaded in time");
+    }
+    let log = state.request_log().clone();
+    if timeout(LOG_CLOSE_TIME, tokio::task::spawn_blocking(move || log.close())).await.is_err() {
+        tracing::warn!("stopping: the request log is not written in time");
     }
 }
 

@@ -1,12 +1,16 @@
 //! The settings of a server.
 
+use std::sync::Arc;
+
 use crate::batching::RunSettings;
 use crate::grpc::GrpcSettings;
 use crate::http::HttpSettings;
 use crate::metrics::MetricsSettings;
 use crate::models::ModelSettings;
+use crate::request_log::RequestLogSettings;
 use crate::security::SecuritySettings;
 use crate::setters::setters;
+use crate::traces::RequestTracer;
 
 /// The settings of a server. The defaults are TensorFlow Serving's, except that no address is set.
 #[derive(Debug, Clone, Default)]
@@ -24,6 +28,10 @@ pub struct Settings {
     pub security: SecuritySettings,
     /// The metrics page.
     pub metrics: MetricsSettings,
+    /// The request log.
+    pub request_log: RequestLogSettings,
+    /// Hears of requests and their parts; `None` for no traces.
+    pub tracer: Option<Arc<dyn RequestTracer>>,
 }
 
 impl Settings {
@@ -34,5 +42,7 @@ impl Settings {
         grpc: GrpcSettings,
         security: SecuritySettings,
         metrics: MetricsSettings,
+        request_log: RequestLogSettings,
+        tracer: impl Into<Option<Arc<dyn RequestTracer>>>,
     }
 }

@@ -5,13 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use http::Request;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use crate::api::Protocol;
 use crate::error::ServerError;
 use crate::inference::warm_up;
 use crate::metrics::Metrics;
 use crate::models::Models;
+use crate::request_log::RequestLog;
+use crate::request_scope::RequestScope;
 use crate::security::{ApiKeys, Certificates, ConcurrencyLimit, Tls};
 use crate::settings::Settings;
 use crate::shutdown::ShutdownSignal;
@@ -28,6 +32,7 @@ struct Inner {
     settings: Settings,
     models: Models,
     metrics: Metrics,
+    request_log: RequestLog,
     concurrency_limit: ConcurrencyLimit,
     api_keys: ApiKeys,
     certificates: Option<Certificates>,
@@ -52,7 +57,11 @@ impl ServerState {
         let certificates = settings.security.tls.as_ref().map(Certificates::new).transpose()?;
         let concurrency_limit = ConcurrencyLimit::new(settings.security.limits.concurrent_requests);
         let metrics = Metrics::new();
-        let models = Models::start(settings.models.clone(), settings.run.clone(), metrics.clone(), warm_up);
+        let request_log = RequestLog::new(settings.request_log.clone(), metrics.clone());
+        request_log.open()?;
+        let mut model_settings = settings.models.clone();
+        model_settings.request_log = request_log.clone();
+        let models = Models::start(model_settings, settings.run.clone(), metrics.clone(), warm_up);
         let models = models.map_err(ServerError::Models)?;
         let (shutdown, connections, had_large_message) =
             (ShutdownSignal::default(), TaskTracker::new(), AtomicBool::new(false));
@@ -60,6 +69,7 @@ impl ServerState {
             settings,
             models,
             metrics,
+            request_log,
             concurrency_limit,
             api_keys,
             certificates,
@@ -81,6 +91,17 @@ impl ServerState {
 
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.0.metrics
+    }
+
+    pub(crate) fn request_log(&self) -> &RequestLog {
+        &self.0.request_log
+    }
+
+    /// The scope of a request that has just arrived; `None` if nothing observes requests.
+    pub(crate) fn request_scope<B>(&self, protocol: Protocol, request: &Request<B>) -> Option<Arc<RequestScope>> {
+        let tracer = self.0.settings.tracer.as_deref();
+        let head = (request.method(), request.uri().path(), request.headers());
+        RequestScope::begin(&self.0.request_log, tracer, protocol, head)
     }
 
     pub(crate) fn concurrency_limit(&self) -> &ConcurrencyLimit {

@@ -22,7 +22,7 @@ pub(super) fn execute(tasks: Vec<BatchTask>) {
     let mut tasks: Vec<BatchTask> = tasks.into_iter().filter_map(BatchTask::if_wanted).collect();
     for task in &tasks {
         let (state, waited) = (&task.state, task.since.elapsed());
-        state.model_metrics.record_phase(Phase::Queue, waited);
+        state.model_metrics.record_phase_of(task.scope.iter(), Phase::Queue, waited);
         if state.policy.explicit && task.rows.is_some() {
             state.metrics.record_batch_queue(waited);
         }
@@ -40,7 +40,11 @@ pub(super) fn execute(tasks: Vec<BatchTask>) {
 
 fn execute_one(task: BatchTask) {
     if let Some(task) = task.if_wanted() {
-        let response = run_single(&task.state, &task.signature, &task.request, task.rows);
+        let run = || run_single(&task.state, &task.signature, &task.request, task.rows);
+        let response = match task.scope.clone() {
+            None => run(),
+            Some(scope) => scope.enter(run),
+        };
         task.finish(response);
     }
 }
@@ -130,7 +134,7 @@ fn run_batch(tasks: &[BatchTask]) -> Option<Vec<InferenceResponse>> {
     state.latency.observe(took);
     let response = response.ok()?;
     state.benefit.record(took, tasks.len());
-    state.model_metrics.record_phase(Phase::Run, took);
+    state.model_metrics.record_phase_of(tasks.iter().filter_map(|task| task.scope.as_ref()), Phase::Run, took);
     if !state.policy.explicit {
         sizes.iter().for_each(|size| state.metrics.record_batch_input(*size));
     }

@@ -77,17 +77,21 @@ impl BatchPolicy {
             return Ok(base);
         }
         // Without `enable_batching`, a model's own parameters have no effect in TensorFlow Serving.
-        if !batching.explicit && batching.parameters_file.is_none() {
+        let has_parameters = batching.parameters_file.is_some() || batching.parameters_text.is_some();
+        if !batching.explicit && !has_parameters {
             return Ok(base);
         }
         let own = folder.join(PER_MODEL_FILE);
-        let parameters = match &batching.parameters_file {
+        let parameters = match (&batching.parameters_text, &batching.parameters_file) {
             _ if batching.per_model && own.exists() => read(&own)?,
             // As in TensorFlow Serving, explicit batching then applies only to models that have parameters of their
             // own.
             _ if batching.per_model => return Ok(base),
-            Some(file) => read(file)?,
-            None => BatchingParameters::default(),
+            (Some(text), _) => text_format::parse(text).map_err(|error| {
+                Status::invalid_argument(format!("the batching parameters cannot be read: {error}"))
+            })?,
+            (None, Some(file)) => read(file)?,
+            (None, None) => BatchingParameters::default(),
         };
         base.with(&parameters)
     }
@@ -259,6 +263,16 @@ mod tests {
         assert_eq!(settings.check().unwrap_err().code, Code::NotFound);
         settings.batching.enabled = false;
         assert_eq!(settings.check(), Ok(()));
+    }
+
+    #[test]
+    fn text_takes_precedence_over_a_file() {
+        let mut settings = RunSettings::default();
+        settings.batching.parameters_file = Some("nowhere/parameters".into());
+        settings.batching.parameters_text = Some("max_batch_size { value: 9 }".into());
+        assert_eq!(BatchPolicy::from_settings(&settings, Path::new("")).unwrap().max_request_rows, Some(9));
+        settings.batching.parameters_text = Some("max_batch_size { value: 0 }".into());
+        assert_eq!(settings.check().unwrap_err().code, Code::InvalidArgument);
     }
 
     #[test]

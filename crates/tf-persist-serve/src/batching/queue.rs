@@ -21,6 +21,7 @@ use super::workers::RunWorkers;
 use super::{InferenceRequest, InferenceResponse};
 use crate::api::Api;
 use crate::metrics::Metrics;
+use crate::request_scope::RequestScope;
 use crate::status::Status;
 
 /// The queue of one signature of one version, through which all its requests run.
@@ -147,8 +148,8 @@ impl BatchQueue {
 
     fn task(&self, Admitted { signature, request, rows }: Admitted<'_>) -> (BatchTask, Receiver) {
         let (response, receiver) = oneshot::channel();
-        let (state, signature) = (self.state.clone(), signature.clone());
-        (BatchTask { state, signature, request, rows, since: Instant::now(), response }, receiver)
+        let (state, signature, scope) = (self.state.clone(), signature.clone(), RequestScope::current());
+        (BatchTask { state, signature, request, rows, since: Instant::now(), scope, response }, receiver)
     }
 }
 

@@ -39,6 +39,8 @@ pub struct BatchingSettings {
     /// TensorFlow Serving's `BatchingParameters` in text format (`batching_parameters_file`). A file enables batching
     /// as `explicit` does.
     pub parameters_file: Option<PathBuf>,
+    /// The same as a text, which takes precedence over a file.
+    pub parameters_text: Option<String>,
     /// Whether the `batching_params.pbtxt` of a version takes precedence over that file
     /// (`enable_per_model_batching_parameters`).
     pub per_model: bool,
@@ -60,6 +62,7 @@ impl BatchingSettings {
         within_rounding: bool,
         max_batch_size: usize,
         parameters_file: impl Into<Option<PathBuf>>,
+        parameters_text: impl Into<Option<String>>,
         per_model: bool,
     }
 }
@@ -78,6 +81,7 @@ impl Default for BatchingSettings {
             within_rounding: false,
             max_batch_size: 128,
             parameters_file: None,
+            parameters_text: None,
             per_model: false,
         }
     }

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use super::signature_state::SignatureState;
 use super::{InferenceRequest, InferenceResponse};
+use crate::request_scope::RequestScope;
 use crate::status::Status;
 
 /// A request that waits for its run.
@@ -19,6 +20,8 @@ pub(super) struct BatchTask {
     /// Its rows, if it may share a run.
     pub(super) rows: Option<usize>,
     pub(super) since: Instant,
+    /// The scope of the request, if it is observed.
+    pub(super) scope: Option<Arc<RequestScope>>,
     pub(super) response: oneshot::Sender<Result<InferenceResponse, Status>>,
 }
 

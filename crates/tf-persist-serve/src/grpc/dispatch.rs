@@ -251,7 +251,16 @@ where
     fn call(&self, request: Request<B>) -> ResponseFuture {
         let grpc = self.clone();
         Box::pin(async move {
-            Ok(catch_panic(grpc.respond(request)).await.unwrap_or_else(|error| status::error_response(&error)))
+            let scope = grpc.state.request_scope(Protocol::Grpc, &request);
+            let response = match scope.clone() {
+                None => catch_panic(grpc.respond(request)).await,
+                Some(scope) => scope.run(catch_panic(grpc.respond(request))).await,
+            };
+            let response = response.unwrap_or_else(|error| status::error_response(&error));
+            if let Some(scope) = scope {
+                scope.finish(status::number(&response));
+            }
+            Ok(response)
         })
     }
 }

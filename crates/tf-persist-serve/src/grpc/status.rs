@@ -26,6 +26,12 @@ pub(super) fn error_response(status: &Status) -> Response<ResponseBody> {
     response
 }
 
+/// The number of the status of a response; 0 for one whose status follows its message.
+pub(super) fn number<B>(response: &Response<B>) -> u16 {
+    let status = response.headers().get(GRPC_STATUS).and_then(|status| status.to_str().ok()?.parse().ok());
+    status.unwrap_or(0)
+}
+
 fn insert(status: &Status, headers: &mut HeaderMap) {
     headers.insert(GRPC_STATUS, HeaderValue::from(status.code.number()));
     let message = percent_encoded(&truncate(&status.message));

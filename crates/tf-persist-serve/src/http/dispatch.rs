@@ -21,7 +21,15 @@ use crate::status::Status;
 
 /// Answers a request, even if answering it panics.
 pub(super) async fn respond(state: &ServerState, request: Request<Incoming>) -> Reply {
-    let mut reply = catch_panic(route_request(state, request)).await.unwrap_or_else(|error| reply::error(&error));
+    let scope = state.request_scope(Protocol::Rest, &request);
+    let reply = match scope.clone() {
+        None => catch_panic(route_request(state, request)).await,
+        Some(scope) => scope.run(catch_panic(route_request(state, request))).await,
+    };
+    let mut reply = reply.unwrap_or_else(|error| reply::error(&error));
+    if let Some(scope) = scope {
+        scope.finish(reply.status().as_u16());
+    }
     if state.settings().http.cors {
         reply::allow_origins(&mut reply);
     }

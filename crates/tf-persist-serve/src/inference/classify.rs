@@ -7,12 +7,14 @@ use tf_persist_core::tensor::Strings;
 use tf_persist_core::{DType, Tensor};
 
 use super::examples::{self, INPUTS, output, shape_text};
+use super::logged;
 use super::metadata::debug_text;
 use super::multi_inference::CLASSIFY;
 use super::signature::check_method;
-use crate::api::Api;
+use crate::api::{Api, Class};
 use crate::batching::InferenceResponse;
 use crate::models::{Servable, ServedSignature};
+use crate::request_log::Exchange;
 use crate::status::Status;
 
 /// The output with the classes' labels (`kClassifyOutputClasses`).
@@ -20,15 +22,6 @@ const CLASSES: &str = "classes";
 
 /// The output with the classes' scores (`kClassifyOutputScores`).
 const SCORES: &str = "scores";
-
-/// A class of an example.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Class {
-    /// Its label; empty if the signature has only scores.
-    pub label: Vec<u8>,
-    /// Its score; 0 if the signature has only labels.
-    pub score: f32,
-}
 
 /// Classifies examples. Returns the classes of each. An empty name means the default signature.
 ///
@@ -43,8 +36,13 @@ pub(crate) async fn classify(
     let served = examples::signature(servable, signature)?;
     let outputs = check(servable, served)?;
     let (count, examples) = examples::tensor(examples)?;
-    let answer = examples::run_measured(Api::Classify, served, examples, &outputs, deadline).await?;
-    results(served, &answer, count)
+    let log = logged::begin_examples(served, &examples);
+    let answer = examples::run_measured(Api::Classify, served, examples, &outputs, deadline).await;
+    let results = answer.and_then(|answer| results(served, &answer, count));
+    if let Some(log) = log {
+        log.end_examples(|examples| Exchange::Classify { examples, outcome: results.clone() });
+    }
+    results
 }
 
 /// Checks that a signature can classify (`PreProcessClassification`). Returns the outputs to fetch.

@@ -3,6 +3,7 @@
 
 mod classify;
 mod examples;
+mod logged;
 mod metadata;
 mod multi_inference;
 mod predict;
@@ -10,10 +11,11 @@ mod regress;
 mod signature;
 mod warm_up;
 
-pub(crate) use classify::{Class, classify};
+pub(crate) use crate::api::{Class, Outcome, Task};
+pub(crate) use classify::classify;
 pub(crate) use examples::with_context;
 pub(crate) use metadata::signature_defs;
-pub(crate) use multi_inference::{Outcome, Task, multi_inference};
+pub(crate) use multi_inference::multi_inference;
 pub(crate) use predict::predict;
 pub(crate) use predict::{check_count, check_names, input_default, parsing_error, run};
 pub(crate) use regress::regress;

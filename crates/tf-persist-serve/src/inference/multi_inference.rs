@@ -1,13 +1,17 @@
 //! Several classifications and regressions of the same examples (`servables/tensorflow/multi_inference.cc`).
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Instant;
 
+use tf_persist_core::Tensor;
 use tf_persist_core::tensor::Strings;
 
 use super::signature::effective_name;
-use super::{Class, classify, examples, regress};
-use crate::models::Servable;
+use super::{classify, examples, logged, regress};
+use crate::api::{Outcome, Task};
+use crate::models::{Servable, ServedSignature};
+use crate::request_log::Exchange;
 use crate::status::Status;
 
 /// The method of signatures that classify (`kClassifyMethodName`).
@@ -15,26 +19,6 @@ pub(super) const CLASSIFY: &str = "tensorflow/serving/classify";
 
 /// The method of signatures that regress (`kRegressMethodName`).
 pub(super) const REGRESS: &str = "tensorflow/serving/regress";
-
-/// A classification or regression of the examples.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Task {
-    /// The model, the same in all tasks.
-    pub model: String,
-    /// The signature; empty for the default one.
-    pub signature: String,
-    /// [`CLASSIFY`] or [`REGRESS`], whatever the signature itself says.
-    pub method: String,
-}
-
-/// The outcome of a task.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Outcome {
-    /// The classes of each example.
-    Classes(Vec<Vec<Class>>),
-    /// The value of each example.
-    Values(Vec<f32>),
-}
 
 /// Runs several tasks. Returns the outcome of each. TensorFlow Serving runs them as one run of the graph; here each
 /// signature is run through its own queue, where it can be batched with other requests.
@@ -78,11 +62,29 @@ pub(crate) async fn multi_inference(
         checked.push((served, outputs));
     }
     let (count, examples) = examples::tensor(examples)?;
+    let log = checked.first().and_then(|(served, _)| logged::begin_examples(served, &examples));
+    let outcomes = run_all(&checked, &examples, count, deadline).await;
+    if let Some(log) = log {
+        let (tasks, outcome) = (tasks.to_vec(), outcomes.clone());
+        log.end_examples(|examples| Exchange::MultiInference { examples, tasks, outcome });
+    }
+    outcomes
+}
+
+/// A signature, with the outputs that a classification fetches.
+type Checked<'s> = (&'s Arc<ServedSignature>, Option<Vec<&'static str>>);
+
+async fn run_all(
+    checked: &[Checked<'_>],
+    examples: &Tensor,
+    count: usize,
+    deadline: Option<Instant>,
+) -> Result<Vec<Outcome>, Status> {
     let mut outcomes = Vec::with_capacity(checked.len());
     for (served, outputs) in checked {
         outcomes.push(match outputs {
             Some(outputs) => {
-                let answer = examples::run(served, examples.clone(), &outputs, deadline).await?;
+                let answer = examples::run(served, examples.clone(), outputs, deadline).await?;
                 Outcome::Classes(classify::results(served, &answer, count)?)
             }
             None => {

@@ -8,9 +8,11 @@ use std::time::Instant;
 use tf_persist_core::saved_model::DefaultValue;
 use tf_persist_core::{DType, Signature, Tensor};
 
+use super::logged;
 use crate::api::Api;
 use crate::batching::{InferenceRequest, InferenceResponse};
 use crate::models::ServedSignature;
+use crate::request_log::Exchange;
 use crate::status::Status;
 
 /// Runs a signature.
@@ -41,8 +43,14 @@ pub(crate) async fn predict(
 pub(crate) async fn run(served: &Arc<ServedSignature>, call: InferenceRequest) -> Result<InferenceResponse, Status> {
     check_outputs(&served.signature, &call.outputs)?;
     check_dtypes(&served.signature, &call.inputs)?;
+    let log = logged::begin(served, &call.inputs, &call.outputs);
     let started = Instant::now();
-    let answer = served.queue.run(&served.signature, call).await?;
+    let answer = served.queue.run(&served.signature, call).await;
+    if let Some(log) = log {
+        let outcome = answer.clone();
+        log.end(|inputs, output_filter| Exchange::Predict { inputs, output_filter, outcome });
+    }
+    let answer = answer?;
     served.queue.record_runtime(Api::Predict, started.elapsed());
     Ok(answer)
 }

@@ -7,12 +7,14 @@ use tf_persist_core::DType;
 use tf_persist_core::tensor::Strings;
 
 use super::examples::{self, INPUTS, output, shape_text};
+use super::logged;
 use super::metadata::debug_text;
 use super::multi_inference::REGRESS;
 use super::signature::check_method;
 use crate::api::Api;
 use crate::batching::InferenceResponse;
 use crate::models::{Servable, ServedSignature};
+use crate::request_log::Exchange;
 use crate::status::Status;
 
 /// The only output (`kRegressOutputs`).
@@ -31,8 +33,13 @@ pub(crate) async fn regress(
     let served = examples::signature(servable, signature)?;
     check(servable, served)?;
     let (count, examples) = examples::tensor(examples)?;
-    let answer = examples::run_measured(Api::Regress, served, examples, &[OUTPUTS], deadline).await?;
-    results(&answer, count)
+    let log = logged::begin_examples(served, &examples);
+    let answer = examples::run_measured(Api::Regress, served, examples, &[OUTPUTS], deadline).await;
+    let results = answer.and_then(|answer| results(&answer, count));
+    if let Some(log) = log {
+        log.end_examples(|examples| Exchange::Regress { examples, outcome: results.clone() });
+    }
+    results
 }
 
 /// Checks that a signature can regress (`PreProcessRegression`).

@@ -19,8 +19,8 @@ use tf_persist_core::Code;
 
 use batching::BatchMetrics;
 use histogram::Histogram;
-pub(crate) use model::ModelMetrics;
 use model::code_index;
+pub(crate) use model::{LogLoss, ModelMetrics};
 pub use page::Gauges;
 pub(crate) use page::VersionGauge;
 pub use settings::MetricsSettings;

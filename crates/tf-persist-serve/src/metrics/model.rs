@@ -1,6 +1,7 @@
 //! The metrics of one model.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use super::buckets::{EXAMPLES, LATENCY, PHASE};
 use super::histogram::Histogram;
 use super::{Phase, nanos};
 use crate::api::{Api, Protocol};
+use crate::request_scope::RequestScope;
 
 /// The number of status codes, including 0 for success.
 pub(super) const CODES: u32 = 17;
@@ -17,6 +19,19 @@ pub(super) const CODES: u32 = 17;
 const APIS: usize = 7;
 /// The number of phases of a request.
 const PHASES: usize = 4;
+/// The number of reasons why a record of the request log is lost.
+const LOG_LOSSES: usize = 3;
+
+/// Why a record of the request log is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum LogLoss {
+    /// Too many records waited.
+    Queue,
+    /// The file could not be written.
+    Disk,
+    /// It was larger than a record may be.
+    Size,
+}
 
 /// The metrics of one model.
 pub struct ModelMetrics {
@@ -30,6 +45,10 @@ pub struct ModelMetrics {
     pub(super) phases: [Histogram; PHASES],
     /// The numbers of examples of requests.
     pub(super) examples: Histogram,
+    /// The records that were written to the request log.
+    pub(super) logged: AtomicU64,
+    /// Those that were lost, by reason.
+    pub(super) log_losses: [AtomicU64; LOG_LOSSES],
 }
 
 impl fmt::Debug for ModelMetrics {
@@ -47,6 +66,8 @@ impl ModelMetrics {
             runtimes: std::array::from_fn(|_| latency()),
             phases: std::array::from_fn(|_| Histogram::new(&PHASE.limits)),
             examples: Histogram::new(&EXAMPLES.limits),
+            logged: AtomicU64::new(0),
+            log_losses: std::array::from_fn(|_| AtomicU64::new(0)),
         }
     }
 
@@ -69,15 +90,37 @@ impl ModelMetrics {
         self.runtimes[api as usize].add(nanos(elapsed));
     }
 
-    /// Records how long a phase of a request took.
+    /// Records how long a phase took of the request that this task answers.
     pub fn record_phase(&self, phase: Phase, elapsed: Duration) {
         self.phases[phase as usize].add(nanos(elapsed));
+        RequestScope::note_phase(phase.label(), elapsed);
+    }
+
+    /// The same for requests of other tasks.
+    pub(crate) fn record_phase_of<'s>(
+        &self,
+        scopes: impl Iterator<Item = &'s Arc<RequestScope>>,
+        phase: Phase,
+        elapsed: Duration,
+    ) {
+        self.phases[phase as usize].add(nanos(elapsed));
+        scopes.for_each(|scope| scope.add_phase(phase.label(), elapsed));
     }
 
     /// Records the number of examples of a MultiInference request. TensorFlow Serving counts those of no others
     /// (`servables/tensorflow/multi_inference.cc`).
     pub fn record_examples(&self, count: usize) {
         self.examples.add(count as u64);
+    }
+
+    /// Records that this many records were written to the request log.
+    pub(crate) fn record_logged(&self, count: u64) {
+        self.logged.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Records that this many records of the request log were lost.
+    pub(crate) fn record_log_loss(&self, loss: LogLoss, count: u64) {
+        self.log_losses[loss as usize].fetch_add(count, Ordering::Relaxed);
     }
 
     /// The number of requests, successful or not.
@@ -138,6 +181,18 @@ impl Protocol {
         match self {
             Self::Rest => "REST",
             Self::Grpc => "GRPC",
+        }
+    }
+}
+
+impl LogLoss {
+    pub(super) const ALL: [Self; LOG_LOSSES] = [Self::Queue, Self::Disk, Self::Size];
+
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::Queue => "queue",
+            Self::Disk => "disk",
+            Self::Size => "size",
         }
     }
 }

@@ -7,8 +7,8 @@ use std::sync::atomic::Ordering;
 use super::batching::BatchMetrics;
 use super::buckets::{BATCHES, Buckets, EXAMPLES, LATENCY, MICROSECOND, PHASE, QUEUEING, SECOND, six_digits};
 use super::histogram::{Histogram, Snapshot};
-use super::model::code_name;
-use super::{Inner, Phase};
+use super::model::{ModelMetrics, code_name};
+use super::{Inner, LogLoss, Phase};
 use crate::api::{Api, Protocol};
 
 /// The current values (gauges).
@@ -238,5 +238,28 @@ fn write_own(page: &mut Page, inner: &Inner, gauges: &Gauges) {
             let labels = [("model", model.as_str()), ("phase", phase.label())];
             page.histogram(name, &labels, &metrics.phases[phase as usize], &PHASE, SECOND);
         }
+    }
+    write_request_log(page, inner);
+}
+
+/// The counters of the request log, for models that have one.
+fn write_request_log(page: &mut Page, inner: &Inner) {
+    let models = inner.models.load();
+    let count = |metrics: &ModelMetrics, loss: LogLoss| metrics.log_losses[loss as usize].load(Ordering::Relaxed);
+    let written = |metrics: &ModelMetrics| metrics.logged.load(Ordering::Relaxed);
+    let has_log =
+        |metrics: &ModelMetrics| written(metrics) > 0 || LogLoss::ALL.iter().any(|loss| count(metrics, *loss) > 0);
+    let logs = || models.iter().filter(|(_, metrics)| has_log(metrics));
+    let name = "tf_persist_request_log_dropped_total";
+    page.kind(name, "counter");
+    for (model, metrics) in logs() {
+        for loss in LogLoss::ALL {
+            page.line(name, &[("model", model), ("reason", loss.label())], count(metrics, loss));
+        }
+    }
+    let name = "tf_persist_request_log_written_total";
+    page.kind(name, "counter");
+    for (model, metrics) in logs() {
+        page.line(name, &[("model", model)], written(metrics));
     }
 }

@@ -11,6 +11,7 @@ use tf_persist_proto::serving::model_server_config::model_server_config::Config;
 use tf_persist_proto::serving::{ModelConfig as ModelConfigProto, ModelConfigList, ModelServerConfig, ModelType};
 
 use super::{ModelSource, RemotePaths};
+use crate::request_log::LogRule;
 use crate::status::Status;
 
 /// The only supported platform (`kTensorFlowModelPlatform`).
@@ -38,7 +39,7 @@ impl fmt::Display for BasePath {
 }
 
 /// The configuration of one model.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct ModelConfig {
     /// Where its versions are; `None` if a catalog names them.
     pub(super) base_path: Option<BasePath>,
@@ -46,6 +47,8 @@ pub(super) struct ModelConfig {
     pub(super) policy: Policy,
     /// Labels and their versions.
     pub(super) labels: BTreeMap<String, i64>,
+    /// Which of its requests are logged, if it says so.
+    pub(super) log: Option<LogRule>,
 }
 
 /// The configurations of all models, by name.
@@ -198,16 +201,18 @@ pub(super) fn check(
                 "Model {name} requests unsupported platform {platform}; the only one is \"{PLATFORM}\""
             )));
         }
-        if config.logging_config.is_some() {
-            tracing::warn!(model = %name, "its `logging_config` is ignored: requests are not logged");
-        }
     }
-    let configs = list.iter().zip(paths).map(|(config, base_path)| {
+    let rule = |config: &ModelConfigProto| {
+        config.logging_config.as_ref().map(|logging| LogRule::parse(&config.name, logging)).transpose()
+    };
+    let rules: Vec<Option<LogRule>> = list.iter().map(rule).collect::<Result<_, _>>()?;
+    let configs = list.iter().zip(paths).zip(rules).map(|((config, base_path), log)| {
         let policy = config.model_version_policy.as_ref().map_or(Policy::Latest(1), Policy::from);
         if policy == Policy::Specific(BTreeSet::new()) {
             tracing::warn!(model = %config.name, "its version policy is `specific`, and names no versions");
         }
-        (config.name.clone(), ModelConfig { base_path: Some(base_path), policy, labels: config.version_labels.clone() })
+        let labels = config.version_labels.clone();
+        (config.name.clone(), ModelConfig { base_path: Some(base_path), policy, labels, log })
     });
     Ok(configs.collect())
 }

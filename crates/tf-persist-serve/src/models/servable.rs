@@ -7,6 +7,7 @@ use tf_persist_core::{LoadedModel, Signature};
 
 use crate::batching::{self, BatchQueue, Turn};
 use crate::metrics::Metrics;
+use crate::request_log::SignatureId;
 use crate::status::Status;
 
 /// A loaded version of a model. It stays loaded while it is held.
@@ -27,6 +28,8 @@ pub struct ServedSignature {
     pub signature: Signature,
     /// Where its requests wait and are batched.
     pub queue: BatchQueue,
+    /// Which model and version it belongs to.
+    pub(crate) id: Arc<SignatureId>,
 }
 
 impl fmt::Debug for Servable {
@@ -50,10 +53,12 @@ impl Servable {
     ) -> Result<Self, Status> {
         let shared = batching::VersionWorkers::new(name, model.saved_model().path(), run)?;
         let names = model.meta_graph().signatures().iter().map(|signature| signature.name.clone());
+        let tags = model.meta_graph().tags().to_vec();
+        let id = Arc::new(SignatureId { model: name.to_owned(), version, tags });
         let serve = |signature: &str| {
             let signature = model.signature(signature)?;
             let queue = BatchQueue::new(name, &signature, &shared, metrics);
-            Ok(Arc::new(ServedSignature { signature, queue }))
+            Ok(Arc::new(ServedSignature { signature, queue, id: id.clone() }))
         };
         let signatures = names.map(|signature| (signature.clone(), serve(&signature))).collect();
         let check_method_names = run.check_method_names;

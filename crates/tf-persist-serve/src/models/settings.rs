@@ -7,6 +7,7 @@ use std::time::Duration;
 use tf_persist_core::LoadOptions;
 
 use super::{Catalog, Prepare, RemotePaths};
+use crate::request_log::RequestLog;
 use crate::setters::setters;
 
 /// How models are found and loaded. The names are those of TensorFlow Serving's flags.
@@ -25,6 +26,8 @@ pub struct ModelSettings {
     pub labels: LabelRule,
     /// How a version is loaded.
     pub load: LoadSettings,
+    /// Hears of the `logging_config` of models.
+    pub(crate) request_log: RequestLog,
 }
 
 /// Which models are served.
@@ -134,6 +137,7 @@ impl Default for ModelSettings {
             remote_poll: Some(Duration::from_secs(10)),
             labels: LabelRule::default(),
             load: LoadSettings::default(),
+            request_log: RequestLog::default(),
         }
     }
 }

@@ -36,11 +36,13 @@ impl<T: Send + Sync + 'static> Manager<T> {
                         base_path: None,
                         policy: Policy::Specific(model.versions.keys().copied().collect()),
                         labels: model.labels.clone(),
+                        log: None,
                     },
                     Err(_) => self.config.models.get(name).cloned().unwrap_or(ModelConfig {
                         base_path: None,
                         policy: Policy::Specific(BTreeSet::new()),
                         labels: Default::default(),
+                        log: None,
                     }),
                 };
                 (name.clone(), config)

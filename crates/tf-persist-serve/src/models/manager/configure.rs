@@ -14,6 +14,7 @@ use crate::models::LabelRule;
 use crate::models::config::{self, ModelConfig, ModelConfigs};
 use crate::models::handle::stopping_error;
 use crate::models::state_machine::Model;
+use crate::request_log::LogRule;
 use crate::status::Status;
 
 /// How long a reload waits for a model whose folder has no versions. TensorFlow Serving waits forever.
@@ -44,6 +45,11 @@ enum Progress {
     Failed(String),
 }
 
+/// The models with a `logging_config`.
+fn rules(configs: &ModelConfigs) -> impl Iterator<Item = (&str, &LogRule)> {
+    configs.iter().filter_map(|(name, config)| Some((name.as_str(), config.log.as_ref()?)))
+}
+
 impl<T: Send + Sync + 'static> Manager<T> {
     /// Applies a configuration, and replies when its new models are available.
     pub(super) fn reload(
@@ -54,7 +60,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
         now: Instant,
     ) {
         // The requester may be gone.
-        match self.accept(config, requested_by) {
+        match self.check_logs_of_client(config).and_then(|()| self.accept(config, requested_by)) {
             Err(status) => {
                 tracing::error!(requested_by, error = %status, "configuration refused");
                 let _ = reply.send(Err(status));
@@ -97,6 +103,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
             return Err(Status::failed_precondition(message));
         }
         let configs = config::check(config, Some(&self.config.models), self.settings.remote_paths.as_deref())?;
+        self.check_logs(&configs)?;
         self.check_labels(&configs)?;
         let new: BTreeSet<String> =
             configs.keys().filter(|name| !self.config.models.contains_key(*name)).cloned().collect();
@@ -115,6 +122,35 @@ impl<T: Send + Sync + 'static> Manager<T> {
         }
         self.configure(configs);
         Ok(new)
+    }
+
+    /// Checks that each `logging_config` says where its log is.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT`.
+    pub(super) fn check_logs(&self, configs: &ModelConfigs) -> Result<(), Status> {
+        self.settings.request_log.check(rules(configs))
+    }
+
+    /// Checks that the logs that a client configures are in the folder of the request log: it may not write elsewhere.
+    fn check_logs_of_client(&self, config: &ModelServerConfig) -> Result<(), Status> {
+        let log = &self.settings.request_log;
+        let Ok(configs) = config::check(config, Some(&self.config.models), self.settings.remote_paths.as_deref())
+        else {
+            // Refused, with its reason, when it is applied.
+            return Ok(());
+        };
+        let denied = rules(&configs).find(|(name, rule)| {
+            let is_old = self.config.models.get(*name).is_some_and(|old| old.log.as_ref() == Some(*rule));
+            !is_old && !log.permits(rule)
+        });
+        denied.map_or(Ok(()), |(name, _)| {
+            let message = format!(
+                "the logging_config of model {name} comes from a client, and its filename_prefix is not in the folder of the \
+                 request log"
+            );
+            Err(Status::new(Code::PermissionDenied, message))
+        })
     }
 
     /// Checks the versions of labels.
@@ -155,6 +191,8 @@ impl<T: Send + Sync + 'static> Manager<T> {
             }
             model.set_config(Some(config.clone()));
         }
+        let logs = rules(&configs).map(|(name, rule)| (name.to_owned(), rule.clone()));
+        self.settings.request_log.set_rules(logs.collect());
         self.config.models = configs;
         self.poll.versions_due = true;
         self.remote_poll.is_due = true;

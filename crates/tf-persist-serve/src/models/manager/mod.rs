@@ -230,6 +230,7 @@ pub(super) fn start<L: Loader>(
         stopping: None,
         settings,
     };
+    manager.check_logs(&configs)?;
     match manager.settings.labels {
         LabelRule::AvailableOrStarting => manager.await_labels(&configs),
         LabelRule::Available | LabelRule::Any => manager.check_labels(&configs)?,

@@ -21,7 +21,7 @@ impl Harness {
     fn new() -> Self {
         let mut model = Model::new("m");
         let (base_path, policy) = (BasePath::Folder("/m".into()), Policy::Latest(1));
-        model.set_config(Some(ModelConfig { base_path: Some(base_path), policy, labels: BTreeMap::new() }));
+        model.set_config(Some(ModelConfig { base_path: Some(base_path), policy, labels: BTreeMap::new(), log: None }));
         Self { model, ids: 0, now: Instant::now() }
     }
 

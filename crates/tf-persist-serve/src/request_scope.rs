@@ -1,0 +1,152 @@
+//! What accompanies a request from its head to its response, where requests are observed: its records for the request
+//! log.
+//!
+//! The scope is a task-local value, so that inference finds it whatever the protocol. Warm-up has none, and a server
+//! that observes nothing makes none.
+
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use http::{HeaderMap, Method};
+
+use crate::api::Protocol;
+use crate::request_log::{CallInfo, Record, RequestLog};
+use crate::traces::{RequestHead, RequestTrace, RequestTracer, TracedModel, TracedPhase, TracedRequest};
+
+/// The header in which clients and proxies name a request.
+const ID_HEADER: &str = "x-request-id";
+
+/// The longest such name, in bytes.
+const MAX_ID_BYTES: usize = 256;
+
+/// The largest number of phases in a trace. A request for several signatures has a few for each.
+const MAX_PHASES: usize = 256;
+
+tokio::task_local! {
+    static CURRENT: Arc<RequestScope>;
+}
+
+/// What accompanies a request.
+pub(crate) struct RequestScope {
+    log: RequestLog,
+    started: Instant,
+    is_traced: bool,
+    state: Mutex<State>,
+}
+
+struct State {
+    call: CallInfo,
+    records: Vec<Record>,
+    trace: Option<Box<dyn RequestTrace>>,
+    traced: TracedRequest,
+}
+
+impl RequestScope {
+    /// The scope of a request that has just arrived; `None` if nothing observes requests.
+    pub(crate) fn begin(
+        log: &RequestLog,
+        tracer: Option<&dyn RequestTracer>,
+        protocol: Protocol,
+        (method, path, headers): (&Method, &str, &HeaderMap),
+    ) -> Option<Arc<Self>> {
+        if !log.is_on() && tracer.is_none() {
+            return None;
+        }
+        let (time, started) = (SystemTime::now(), Instant::now());
+        let path = path.split('?').next().unwrap_or_default();
+        let head = RequestHead::new(protocol == Protocol::Grpc, method.as_str(), path, headers, time);
+        let trace = tracer.and_then(|tracer| tracer.begin(head));
+        let id = headers.get(ID_HEADER).and_then(|id| id.to_str().ok()).filter(|id| id.len() <= MAX_ID_BYTES);
+        let call = CallInfo { time, latency: Duration::ZERO, protocol, id: id.map(str::to_owned) };
+        let is_traced = trace.is_some();
+        let state = State { call, records: Vec::new(), trace, traced: TracedRequest::default() };
+        Some(Arc::new(Self { log: log.clone(), started, is_traced, state: Mutex::new(state) }))
+    }
+
+    /// The scope of the request that this task answers.
+    pub(crate) fn current() -> Option<Arc<Self>> {
+        CURRENT.try_with(Arc::clone).ok()
+    }
+
+    /// Adds a phase that has just ended to the trace of the request that this task answers.
+    pub(crate) fn note_phase(name: &'static str, elapsed: Duration) {
+        // Does nothing without a scope.
+        let _ = CURRENT.try_with(|scope| scope.add_phase(name, elapsed));
+    }
+
+    /// Answers the request.
+    pub(crate) async fn run<F: Future>(self: Arc<Self>, answer: F) -> F::Output {
+        CURRENT.scope(self, answer).await
+    }
+
+    /// Does a part of the request in another thread.
+    pub(crate) fn enter<T>(self: Arc<Self>, work: impl FnOnce() -> T) -> T {
+        CURRENT.sync_scope(self, work)
+    }
+
+    pub(crate) fn log(&self) -> &RequestLog {
+        &self.log
+    }
+
+    /// When and how the request came.
+    pub(crate) fn call(&self) -> CallInfo {
+        self.state().call.clone()
+    }
+
+    /// Notes the model that answers.
+    pub(crate) fn set_model(&self, name: &str, version: i64, signature: &str) {
+        if self.is_traced {
+            self.state().traced.model = Some(TracedModel::new(name, version, signature));
+        }
+    }
+
+    /// Adds a record, which is logged once the response is encoded.
+    pub(crate) fn add_record(&self, record: Record) {
+        self.state().records.push(record);
+    }
+
+    /// Adds a phase that has just ended to the trace.
+    pub(crate) fn add_phase(&self, name: &'static str, elapsed: Duration) {
+        if !self.is_traced {
+            return;
+        }
+        let end = SystemTime::now();
+        let start = end.checked_sub(elapsed).unwrap_or(end);
+        let mut state = self.state();
+        if state.traced.phases.len() < MAX_PHASES {
+            state.traced.phases.push(TracedPhase::new(name, start, end));
+        }
+    }
+
+    /// Hands over the records and the trace. `status` is that of HTTP, or over gRPC the number of its own.
+    pub(crate) fn finish(&self, status: u16) {
+        let (records, trace, mut traced) = {
+            let mut state = self.state();
+            (std::mem::take(&mut state.records), state.trace.take(), std::mem::take(&mut state.traced))
+        };
+        let latency = self.started.elapsed();
+        for record in records {
+            self.log.submit(record.with_latency(latency));
+        }
+        if let Some(trace) = trace {
+            traced.status = Some(status);
+            trace.end(traced);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while the lock is held.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for RequestScope {
+    /// Ends the trace of a request that was given up.
+    fn drop(&mut self) {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(trace) = state.trace.take() {
+            trace.end(std::mem::take(&mut state.traced));
+        }
+    }
+}
