@@ -8,8 +8,8 @@ use tensorflow::{DataType, Output, Scope, Shape, ops};
 use tf_persist_core::tensor::Tolerance;
 use tf_persist_core::warmup::Recorder;
 use tf_persist_core::{
-    Asserts, GraphSignature, LoadOptions, LoadedModel, ModelBuilder, NO_INPUTS, Optimization, Optimize, SaveOptions, SavedModel,
-    Tensor,
+    Asserts, GraphSignature, LoadOptions, LoadedModel, ModelBuilder, NO_INPUTS, Optimization, Optimize, SaveOptions,
+    SavedModel, Tensor,
 };
 use tf_persist_testing::{copy_folder, corpus, model};
 

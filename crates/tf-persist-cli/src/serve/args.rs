@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use clap::builder::{BoolishValueParser, OsStringValueParser, TypedValueParser};
 use clap::{Arg, Args as ClapArgs, Command, ValueEnum};
 
+use super::request_log::RequestLogArgs;
+use super::session::SessionArgs;
 use crate::common_args::{LibraryArgs, env_var, tolerance};
 use crate::load_args::OptimizeMode;
 
@@ -179,17 +181,8 @@ pub(crate) struct ServeArgs {
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     #[arg(value_parser = BoolishValueParser::new())]
     pub(crate) enable_signature_method_name_check: bool,
-    /// Threads within one op, and threads that run ops in parallel; 0 uses the two flags below
-    #[arg(long, value_name = "N", default_value = "0", allow_negative_numbers = true, help_heading = "Running")]
-    pub(crate) tensorflow_session_parallelism: i32,
-    /// Threads within one op; 0 means one per core [default: 1 for a single model with small ops, else one per core]
-    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Running")]
-    pub(crate) tensorflow_intra_op_parallelism: Option<i32>,
-    /// Threads that run ops in parallel; 0 lets TensorFlow choose, -1 uses the request's thread, which is several times
-    /// faster for small models [default: -1]
-    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Running")]
-    pub(crate) tensorflow_inter_op_parallelism: Option<i32>,
-
+    #[command(flatten)]
+    pub(crate) session: SessionArgs,
     /// Change each model in memory while it loads to be faster: constants for variables, kept if a trial of two seconds
     /// shows the same answers in less time (auto), without a trial (on), or never (off)
     #[arg(long, value_name = "WHEN", value_enum, default_value = "auto", help_heading = "Running")]
@@ -251,6 +244,8 @@ pub(crate) struct ServeArgs {
     pub(crate) log_level: LogLevel,
 
     #[command(flatten)]
+    pub(crate) request_log: RequestLogArgs,
+    #[command(flatten)]
     pub(crate) without_effect: WithoutEffect,
     #[command(flatten)]
     pub(crate) library: LibraryArgs,
@@ -274,16 +269,13 @@ pub(crate) struct WithoutEffect {
 }
 
 /// The flags that the log warns about: name, whether the value is optional, and why the flag has no effect.
-pub(crate) const WITHOUT_EFFECT: [(&str, bool, &str); 20] = [
+pub(crate) const WITHOUT_EFFECT: [(&str, bool, &str); 17] = [
     ("rest_api_num_threads", false, "connections have one thread per core"),
     ("grpc_max_threads", false, "connections have one thread per core"),
     ("grpc_channel_arguments", false, "they are settings of another gRPC library"),
     ("num_unload_threads", false, "versions are always unloaded in the background"),
     ("flush_filesystem_caches", true, "nothing is flushed"),
     ("remove_unused_fields_from_bundle_metagraph", true, "they are never kept"),
-    ("per_process_gpu_memory_fraction", false, "only CPUs are supported"),
-    ("platform_config_file", false, "TensorFlow is the only platform"),
-    ("tensorflow_session_config_file", false, "use the flags for threads"),
     ("thread_pool_factory_config_file", false, "use the flags for threads"),
     ("enable_profiler", true, "there is no profiler"),
     ("prefer_tflite_model", true, "there is no TensorFlow Lite"),
@@ -336,7 +328,7 @@ fn variable_of(flag: &str) -> String {
 }
 
 /// Parses a path. The empty one, which scripts give for none, is handled by [`given`].
-fn path() -> impl TypedValueParser<Value = PathBuf> {
+pub(super) fn path() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().map(|path: OsString| PathBuf::from(path))
 }
 
@@ -368,6 +360,6 @@ fn seconds(text: &str) -> Result<u64, String> {
 }
 
 /// Parses a time of at least one second: 0 would refuse every request.
-fn some_seconds(text: &str) -> Result<u64, String> {
+pub(super) fn some_seconds(text: &str) -> Result<u64, String> {
     seconds(text).and_then(|seconds| if seconds > 0 { Ok(seconds) } else { Err("not a number of at least 1".into()) })
 }

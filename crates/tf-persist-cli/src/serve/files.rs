@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, anyhow, bail};
+use tf_persist_proto::protobuf::MessageFull;
+use tf_persist_proto::protobuf::reflect::MessageDescriptor;
 use tf_persist_proto::serving::monitoring_config::MonitoringConfig;
 use tf_persist_proto::serving::ssl_config::SSLConfig;
 use tf_persist_proto::text_format;
@@ -17,7 +19,7 @@ const MAX_BYTES: u64 = 16 << 20;
 
 /// The URL path of the metrics, if they are enabled.
 pub(super) fn prometheus_path(file: &Path) -> anyhow::Result<Option<String>> {
-    let config: MonitoringConfig = parse(file, "MonitoringConfig")?;
+    let config: MonitoringConfig = parse(file, "tensorflow.serving.MonitoringConfig")?;
     let prometheus = config.prometheus_config.into_option().unwrap_or_default();
     if !prometheus.enable {
         return Ok(None);
@@ -49,7 +51,7 @@ pub(super) fn certificates(args: &ServeArgs) -> anyhow::Result<Option<Tls>> {
 }
 
 fn ssl_config(file: &Path) -> anyhow::Result<Tls> {
-    let config: SSLConfig = parse(file, "SSLConfig")?;
+    let config: SSLConfig = parse(file, "tensorflow.serving.SSLConfig")?;
     if config.client_verify && config.custom_ca.is_empty() {
         bail!("`{}`: client_verify needs a custom_ca, which signs the clients' certificates", file.display());
     }
@@ -63,15 +65,24 @@ fn pem(file: &Path) -> anyhow::Result<Pem> {
     Ok(Pem::new(format!("`{}`", file.display()), read(file)?))
 }
 
-fn parse<M: tf_persist_proto::protobuf::MessageFull>(file: &Path, what: &str) -> anyhow::Result<M> {
+/// Reads a message in text format, whose full name is `what`.
+pub(super) fn parse<M: MessageFull>(file: &Path, what: &str) -> anyhow::Result<M> {
+    parse_with(file, what, &[])
+}
+
+/// The same for a message with an `Any`, which may have these messages.
+pub(super) fn parse_with<M: MessageFull>(
+    file: &Path,
+    what: &str,
+    any_types: &[MessageDescriptor],
+) -> anyhow::Result<M> {
     let text = read(file)?;
-    text_format::parse(&text).map_err(|error| {
+    let options = text_format::Options { any_types, ..Default::default() };
+    let parsed = text_format::parse_with(&text, &options).map(|parsed| parsed.message);
+    parsed.map_err(|error| {
         let place = format!("{}:{}", error.line, error.column);
         let message = error.message;
-        anyhow!(
-            "Invalid protobuf file: '{}': no tensorflow.serving.{what} in text format: {place}: {message}",
-            file.display()
-        )
+        anyhow!("Invalid protobuf file: '{}': no {what} in text format: {place}: {message}", file.display())
     })
 }
 

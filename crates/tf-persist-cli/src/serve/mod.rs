@@ -4,11 +4,16 @@ mod args;
 #[cfg(feature = "remote")]
 mod buckets;
 mod files;
+#[cfg(test)]
+mod flag_tests;
 mod log;
 mod origin;
+mod platform;
 #[cfg(feature = "remote")]
 mod remote_store;
+mod request_log;
 mod run;
+mod session;
 mod settings;
 mod store;
 #[cfg(test)]

@@ -18,6 +18,8 @@ use tf_persist_store::signing::{PublicKey, Trusted};
 use super::args::{Port, ServeArgs, given};
 use super::files;
 use super::origin::{Demands, ELSEWHERE, Origin, RemotePlaces, check_remote};
+use super::platform::Platform;
+use super::session::Session;
 use crate::common_args::{env_var, has_scheme, tags};
 use crate::error::UsageError;
 use crate::load_args::asserts;
@@ -45,7 +47,11 @@ pub(super) fn settings(args: &ServeArgs) -> anyhow::Result<Settings> {
     }
     let origin = origin(args)?;
     let source = source(args, origin.as_ref())?;
-    let batching = batching(args)?;
+    let platform = given(&args.session.platform_config_file).map(|file| Platform::read(file)).transpose()?;
+    let batching = match &platform {
+        Some(platform) => platform.batching.clone().within_rounding(args.batch_within_rounding),
+        None => batching(args)?,
+    };
     let tls = files::certificates(args)?;
     let prometheus_path = given(&args.monitoring_config_file).map(|file| files::prometheus_path(file)).transpose()?;
     let client_timeout = Duration::from_secs(args.client_timeout);
@@ -62,7 +68,7 @@ pub(super) fn settings(args: &ServeArgs) -> anyhow::Result<Settings> {
         .remote_paths(remote_paths.paths())
         .remote_poll(seconds(remote_poll))
         .labels(labels)
-        .load(load(args, &source, origin, &remote_paths)?)
+        .load(load(args, platform, &source, origin, &remote_paths)?)
         .source(source);
     let run = RunSettings::default()
         .runs_at_once(args.runs_at_once)
@@ -88,7 +94,9 @@ pub(super) fn settings(args: &ServeArgs) -> anyhow::Result<Settings> {
         .drain_timeout(Duration::from_secs(args.drain_timeout));
     let security = SecuritySettings::default().api_key_file(given(&args.api_key_file).cloned()).tls(tls).limits(limits);
     let metrics = MetricsSettings::default().prometheus_path(prometheus_path.flatten());
-    Ok(Settings::default().models(models).run(run).http(http).grpc(grpc).security(security).metrics(metrics))
+    let settings =
+        Settings::default().models(models).run(run).http(http).grpc(grpc).security(security).metrics(metrics);
+    Ok(settings.request_log(args.request_log.settings()))
 }
 
 fn misuse<T>(text: &str) -> anyhow::Result<T> {
@@ -184,56 +192,51 @@ fn batching(args: &ServeArgs) -> anyhow::Result<BatchingSettings> {
 
 fn load(
     args: &ServeArgs,
+    platform: Option<Platform>,
     source: &ModelSource,
     origin: Option<Origin>,
     remote_paths: &RemotePlaces,
 ) -> anyhow::Result<LoadSettings> {
+    // A platform replaces the flags for sessions, tags and warm-up.
+    let (session, tags, warm_up, iterations) = match platform {
+        Some(platform) => {
+            (platform.session, Some(platform.tags), platform.warm_up, platform.warm_up_iterations.unwrap_or(1))
+        }
+        None => {
+            let iterations = u32::try_from(args.num_request_iterations_for_warmup).unwrap_or(0).max(1);
+            let tags = args.saved_model_tags.as_deref().map(tags);
+            (Session::from_args(&args.session)?, tags, args.enable_model_warmup, iterations)
+        }
+    };
     // The first session of a process decides, and which of several models is loaded first is random.
-    let intra_op_threads_by_model = args.tensorflow_intra_op_parallelism.is_none()
-        && args.tensorflow_session_parallelism <= 0
+    let intra_op_threads_by_model = !session.sets_intra
         && match (source, &origin) {
             (ModelSource::BasePath { .. }, _) => true,
             (ModelSource::Catalog(_), Some(origin)) => given_name(args).is_some() || origin.models()?.len() == 1,
             _ => false,
         };
     Ok(LoadSettings::default()
-        .options(load_options(args)?)
+        .options(load_options(args, &session, tags)?)
         .intra_op_threads_by_model(intra_op_threads_by_model)
         .retries(args.max_num_load_retries)
         .retry_interval(retry_interval(args))
         .threads(usize::try_from(args.num_load_threads).unwrap_or(0).max(1))
-        .warm_up(args.enable_model_warmup)
-        .warm_up_iterations(u32::try_from(args.num_request_iterations_for_warmup).unwrap_or(0).max(1))
+        .warm_up(warm_up)
+        .warm_up_iterations(iterations)
         .check(args.check)
         .journal(journal(args, source))
         .prepare(prepare(args, origin, remote_paths)?))
 }
 
-fn load_options(args: &ServeArgs) -> anyhow::Result<LoadOptions> {
-    let session = args.tensorflow_session_parallelism;
-    let intra = args.tensorflow_intra_op_parallelism.unwrap_or(0);
-    let inter = args.tensorflow_inter_op_parallelism;
-    if session > 0 && intra > 0 && inter.is_some_and(|inter| inter > 0) {
-        return misuse(
-            "either --tensorflow_session_parallelism, or --tensorflow_intra_op_parallelism and \
-             --tensorflow_inter_op_parallelism; not all of them",
-        );
-    }
-    // As in TensorFlow Serving, except that the default runs the graph in the calling thread.
-    let (intra, inter) = if intra > 0 || inter.is_some() || session <= 0 {
-        (intra.max(0), inter.unwrap_or(-1).max(-1))
-    } else {
-        (session, session)
-    };
+fn load_options(args: &ServeArgs, session: &Session, tags: Option<Vec<String>>) -> anyhow::Result<LoadOptions> {
     let trust = match args.trust.as_deref() {
         None => Trust::Nothing,
         Some("") => Trust::Everything,
         Some(ops) => Trust::ops(ops.split(',').map(str::trim)),
     };
-    let mut options = LoadOptions::default().intra_op_threads(intra).inter_op_threads(inter).trust(trust);
-    options = options.search(args.library.search());
-    if let Some(list) = args.saved_model_tags.as_deref() {
-        options = options.tags(tags(list));
+    let mut options = session.apply(LoadOptions::default()).trust(trust).search(args.library.search());
+    if let Some(tags) = tags {
+        options = options.tags(tags);
     }
     for library in op_libraries(args) {
         options = options.op_library(library);

@@ -26,6 +26,7 @@ mod pack;
 mod printing;
 mod recorded;
 mod remotes;
+mod request_log;
 mod requests;
 mod run;
 mod runtime;

@@ -32,7 +32,17 @@ impl Running {
 
     /// As [`Self::start`], with these variables in its environment.
     fn start_with(dir: &Dir, flags: &str, variables: &[(&str, &str)]) -> Self {
-        let mut command = Command::new(TF_PERSIST);
+        Self::start_by(Command::new(TF_PERSIST), dir, flags, variables)
+    }
+
+    /// As [`Self::start`], with the signal ignored that comes with a file that becomes too long.
+    pub(crate) fn start_without_xfsz(dir: &Dir, flags: &str) -> Self {
+        let mut command = Command::new("bash");
+        command.args(["-c", "trap '' XFSZ; exec \"$@\"", "bash", TF_PERSIST]);
+        Self::start_by(command, dir, flags, &[])
+    }
+
+    fn start_by(mut command: Command, dir: &Dir, flags: &str, variables: &[(&str, &str)]) -> Self {
         command.arg("serve-local").args(["--rest-api-port", "any", "--port=0"]).args(flags.split_whitespace());
         command.current_dir(dir.path("")).env("HOME", dir.home()).env_remove("XDG_CACHE_HOME");
         command.env("TF_PERSIST_LIBTENSORFLOW", libtensorflow()).envs(variables.iter().copied());
@@ -76,12 +86,16 @@ impl Running {
         (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
     }
 
-    fn signal(&self, name: &str) {
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
         let done = Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
         assert!(done.success());
     }
 
-    fn exits(mut self) -> Option<i32> {
+    pub(crate) fn exits(mut self) -> Option<i32> {
         let began = Instant::now();
         while began.elapsed() < TIMEOUT {
             if let Some(status) = self.child.try_wait().unwrap() {

@@ -22,7 +22,7 @@ struct Snippet {
 }
 
 /// Those that are not run: the page, what the first line begins with, and why.
-const NOT_RUN: [(&str, &str, &str); 29] = [
+const NOT_RUN: [(&str, &str, &str); 34] = [
     ("CONTRIBUTING.md", "scripts/setup", "it fetches over the network, and runs the demo and all tests"),
     ("CONTRIBUTING.md", "scripts/test", "it runs all tests"),
     ("README.md", "./scripts/demo", "it sets itself up over the network, and trains for minutes"),
@@ -42,6 +42,8 @@ const NOT_RUN: [(&str, &str, &str); 29] = [
     ("docs/cli.md", "$ tf-persist diff before trained", "its two models are not in the repository"),
     ("docs/cli.md", "tf-persist completions", "it writes to the reader's folders; help.rs runs the command"),
     ("docs/cli.md", "tf-persist man", "it writes to the reader's folders; help.rs runs the command"),
+    ("docs/flags.md", "gpu_options {", "flag_tests.rs of tf-persist-cli reads such files"),
+    ("docs/flags.md", "platform_configs {", "flag_tests.rs of tf-persist-cli reads such files"),
     ("docs/keras.md", "let keras = tf_persist_keras", "the example digits.rs of tf-persist-core has the same calls"),
     (
         "docs/keras.md",
@@ -58,6 +60,13 @@ const NOT_RUN: [(&str, &str, &str); 29] = [
         "$ tf-persist store push digits@1 mlflow",
         "it needs a server of MLflow; python/checks/check_mlflow.py starts one",
     ),
+    (
+        "docs/request_log.md",
+        "$ tf-persist serve-local",
+        "its files are named by the time; request_log.rs runs the commands",
+    ),
+    ("docs/request_log.md", "for record in", "python/checks/check_request_log.py reads files so"),
+    ("docs/request_log.md", "config {", "request_log.rs of tf-persist-serve has such a configuration"),
     ("docs/serve.md", "tf-persist serve-local --model_base_path s3://", "it needs a bucket; check_remotes.py has one"),
     ("docs/store.md", "models.store/store.json", "it is a list of files"),
     ("docs/store.md", "$ tf-persist store push digits@1 oci", "it needs a registry; checks/check_oci.py starts one"),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::thread::available_parallelism;
 
-use protobuf::{Message, MessageField};
+use protobuf::Message;
 use tf_persist_proto::tensorflow::ConfigProto;
 use tf_persist_proto::tensorflow::config::config_proto::Experimental;
 use tf_persist_savedmodel::Asserts;
@@ -60,6 +60,7 @@ pub struct LoadOptions {
     pub(super) inter_op_threads: i32,
     executor: Executor,
     soft_placement: bool,
+    session_config: ConfigProto,
 }
 
 impl Default for LoadOptions {
@@ -79,6 +80,7 @@ impl Default for LoadOptions {
             inter_op_threads: 0,
             executor: Executor::Default,
             soft_placement: true,
+            session_config: ConfigProto::new(),
         }
     }
 }
@@ -195,6 +197,14 @@ impl LoadOptions {
         self
     }
 
+    /// Further options of the session, such as those of GPUs. Threads and soft placement are not taken from it: the
+    /// methods of this type set them, as the executor where it is not the default.
+    #[must_use]
+    pub fn session_config(mut self, config: ConfigProto) -> Self {
+        self.session_config = config;
+        self
+    }
+
     /// Whether a session with these options runs its graph in the calling thread.
     pub(super) fn runs_in_calling_thread(&self) -> bool {
         let by_environment = || std::env::var("TF_NUM_INTEROP_THREADS").ok()?.trim().parse().ok();
@@ -219,14 +229,13 @@ impl LoadOptions {
 
     /// The options as a serialized `ConfigProto`.
     pub(super) fn config(&self) -> Result<Vec<u8>> {
-        let mut config = ConfigProto::new();
+        let mut config = self.session_config.clone();
         config.intra_op_parallelism_threads = self.intra_op_threads;
         config.inter_op_parallelism_threads = self.inter_op_threads;
         config.allow_soft_placement = self.soft_placement;
         if self.executor == Executor::SingleThreaded {
-            let mut experimental = Experimental::new();
+            let experimental: &mut Experimental = config.experimental.mut_or_insert_default();
             experimental.executor_type = "SINGLE_THREADED_EXECUTOR".into();
-            config.experimental = MessageField::some(experimental);
         }
         config.write_to_bytes().map_err(|error| Error::data("session options", error.to_string()))
     }

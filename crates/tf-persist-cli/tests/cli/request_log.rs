@@ -1,0 +1,146 @@
+//! The request log of `serve-local`, and what reads it.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::serve::Running;
+use crate::support::Dir;
+
+const TIMEOUT: Duration = Duration::from_secs(60);
+const MODEL: &str = "--model_base_path=base --model_name=m";
+const ROWS: &str = "{\"instances\": [1.0, 2.0]}";
+
+/// A folder with a base path of one model.
+fn with_base() -> Dir {
+    let dir = Dir::new();
+    dir.copy_model("half_plus_two", "base/1");
+    dir
+}
+
+/// The files of the log.
+fn files(dir: &Dir) -> Vec<PathBuf> {
+    dir.names("log").iter().map(|name| dir.path("log").join(name)).collect()
+}
+
+fn stop(server: Running) {
+    server.signal("-TERM");
+    assert_eq!(server.exits(), Some(0));
+}
+
+#[test]
+fn both_formats_are_run_and_verified() {
+    for format in ["tfrecord", "jsonl"] {
+        let dir = with_base();
+        let server = Running::start(&dir, &format!("{MODEL} --request_log=log --request_log_format={format}"));
+        server.waits_for("ready: every model answers");
+        for body in [ROWS, "{\"inputs\": {\"x\": [5]}}", "{\"instances\": [\"text\"]}"] {
+            server.ask("POST", "/v1/models/m:predict", body);
+        }
+        stop(server);
+        let [file] = &files(&dir)[..] else { panic!("{:?}", files(&dir)) };
+        let name = file.strip_prefix(dir.path("")).unwrap().display().to_string();
+        assert!(name.starts_with("log/m-2") && name.ends_with(&format!("Z.{format}")), "{name}");
+        let ran = dir.cmd(&format!("run base/1 --requests {name}")).run().ok();
+        assert_eq!(
+            ran.out().lines().collect::<Vec<_>>(),
+            ["{\"outputs\": {\"y\": [2.5, 3.0]}}", "{\"outputs\": {\"y\": [4.5]}}"]
+        );
+        let ran = dir.cmd(&format!("verify base/1 --requests {name}")).run().ok();
+        ran.check(ran.out().starts_with("same: 2 answers, bit for bit"), "the answers are the same");
+
+        // Another model gives other answers.
+        let other = dir.cmd(&format!("verify models/counter/model --requests {name}")).run();
+        other.check(!other.out().starts_with("same"), "another model does not have these answers");
+        other.exits_with(1);
+
+        // A damaged file is an error with its place.
+        let mut bytes = fs::read(file).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] = b'}';
+        fs::write(file, bytes).unwrap();
+        let place = if format == "jsonl" { "line" } else { "record" };
+        dir.cmd(&format!("verify base/1 --requests {name}")).run().fails().says(place);
+    }
+}
+
+#[test]
+fn a_log_without_answers_is_not_the_same() {
+    let dir = with_base();
+    dir.write("log.jsonl", "{\"inputs\": {\"x\": [1]}}\n");
+    let ran = dir.cmd("verify base/1 --requests log.jsonl").run().fails();
+    ran.says("`log.jsonl` has no answers to compare with");
+    dir.write("log.jsonl", "{\"inputs\": {\"x\": [1]}, \"outputs\": {\"y\": [2.5]}}\n{\"inputs\": {\"x\": [1]}, \"outputs\": {\"y\": [3]}}");
+    let ran = dir.cmd("verify base/1 --requests log.jsonl").run();
+    ran.check(ran.out().starts_with("different: 1 of 2 answers"), "one differs");
+    ran.exits_with(1);
+    dir.write("log.jsonl", "{\"inputs\": {\"x\": [1]}, \"outputs\": {\"z\": [2.5]}}\n");
+    dir.cmd("verify base/1 --requests log.jsonl").run().fails().says("`z`");
+}
+
+#[test]
+fn recorded_requests_of_a_model_are_answered() {
+    let dir = with_base();
+    dir.write("requests.jsonl", "{\"inputs\": {\"x\": [1]}}\n{\"inputs\": {\"x\": [3, 4]}}\n");
+    dir.cmd("verify base/1 --record requests.jsonl").run().ok();
+    fs::copy(dir.path("base/1/assets.extra/tf_serving_warmup_requests"), dir.path("w.tfrecord")).unwrap();
+    let ran = dir.cmd("run base/1 --requests w.tfrecord").run().ok();
+    assert_eq!(ran.out(), "{\"outputs\": {\"y\": [2.5]}}\n{\"outputs\": {\"y\": [3.5, 4.0]}}\n");
+}
+
+#[test]
+fn a_full_disk_costs_the_log_alone() {
+    let dir = with_base();
+    dir.write("metrics", "prometheus_config { enable: true }");
+    let server =
+        Running::start_without_xfsz(&dir, &format!("{MODEL} --request_log=log --monitoring_config_file=metrics"));
+    server.waits_for("ready: every model answers");
+    let limit = |bytes: &str| {
+        let limit = format!("--fsize={bytes}:");
+        let done = Command::new("prlimit").args(["--pid", &server.id().to_string(), &limit]).status();
+        done.is_ok_and(|status| status.success())
+    };
+    let counted = |line: &str| -> u64 {
+        let page = server.ask("GET", "/monitoring/prometheus/metrics", "").1;
+        page.lines().find_map(|found| found.strip_prefix(line)).map_or(0, |count| count.trim().parse().unwrap())
+    };
+    let written = || counted("tf_persist_request_log_written_total{model=\"m\"}");
+    let until = |holds: &dyn Fn() -> bool| {
+        let start = Instant::now();
+        while !holds() {
+            assert!(start.elapsed() < TIMEOUT, "{:?}", files(&dir));
+            assert_eq!(server.ask("POST", "/v1/models/m:predict", ROWS).0, 200);
+        }
+    };
+    until(&|| written() > 0);
+    if !limit("100") {
+        tf_persist_testing::skipped("a_full_disk_costs_the_log_alone", "prlimit does not work here");
+        return;
+    }
+    until(&|| counted("tf_persist_request_log_dropped_total{model=\"m\",reason=\"disk\"}") > 0);
+    server.waits_for("the request log cannot be written");
+    let before = written();
+    assert!(limit("unlimited"));
+    until(&|| written() > before);
+    server.waits_for("the request log is written again");
+    stop(server);
+    // Every file has whole records.
+    for file in files(&dir) {
+        let line = format!("verify base/1 --requests {}", file.display());
+        dir.cmd(&line).run().ok();
+    }
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_an_error_at_the_start() {
+    let dir = with_base();
+    dir.write("file", "");
+    let line = format!("serve-local {MODEL} --port=0 --rest_api_port=any --request_log=file/log");
+    dir.cmd(&line).run().fails().says("cannot write the request log to `file/log`");
+    for flag in
+        ["--request_log_rate=1.5", "--request_log_rate=nan", "--request_log_format=csv", "--request_log_max_bytes=9"]
+    {
+        dir.cmd(&format!("serve-local {MODEL} {flag}")).without_tensorflow().run().misused();
+    }
+}
