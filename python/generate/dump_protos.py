@@ -53,8 +53,9 @@ ROOTS = [
     "tensorflow_serving.config.platform_config_pb2",
 ]
 
-# Configuration of the model server binary, which the Python API leaves out.
+# Configuration of the model server binary, which the Python API leaves out, and another protocol.
 HAND_WRITTEN = [
+    "open_inference/grpc_service.proto",
     "tensorflow_serving/config/monitoring_config.proto",
     "tensorflow_serving/config/ssl_config.proto",
     "tensorflow_serving/servables/tensorflow/saved_model_bundle_source_adapter.proto",

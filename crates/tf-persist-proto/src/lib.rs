@@ -2,8 +2,9 @@
 //!
 //! - [`tensorflow`]: `SavedModel`s, graphs, tensors, checkpoints, object graphs and session options.
 //! - [`serving`]: requests, answers, logs and configuration files of TensorFlow Serving.
+//! - [`open_inference`]: requests and answers of the Open Inference Protocol, which KServe and Triton speak.
 //!
-//! Top-level messages and enums are directly in these two modules. Types nested in a message, its oneofs included, are
+//! Top-level messages and enums are directly in these modules. Types nested in a message, its oneofs included, are
 //! in a module named after the file: `tensorflow::attr_value::attr_value::Value`.
 //!
 //! The code follows the [`protobuf`] crate, which is re-exported here in the one version that fits it, as is [`bytes`]:
@@ -194,4 +195,18 @@ pub mod serving {
     pub use crate::generated::saved_model_bundle_source_adapter::SavedModelBundleSourceAdapterConfig;
     pub use crate::generated::session_bundle_config::{BatchingParameters, ModelWarmupOptions, SessionBundleConfig};
     pub use crate::generated::ssl_config::SSLConfig;
+}
+
+/// Types of the Open Inference Protocol and of Triton's extensions to it: package `inference`.
+pub mod open_inference {
+    pub use crate::generated::grpc_service;
+    pub use crate::generated::grpc_service::{
+        DataType, InferParameter, InferStatistics, InferTensorContents, ModelConfig, ModelConfigRequest,
+        ModelConfigResponse, ModelInferRequest, ModelInferResponse, ModelInput, ModelMetadataRequest,
+        ModelMetadataResponse, ModelOutput, ModelReadyRequest, ModelReadyResponse, ModelRepositoryParameter,
+        ModelStatistics, ModelStatisticsRequest, ModelStatisticsResponse, RepositoryIndexRequest,
+        RepositoryIndexResponse, RepositoryModelLoadRequest, RepositoryModelLoadResponse, RepositoryModelUnloadRequest,
+        RepositoryModelUnloadResponse, ServerLiveRequest, ServerLiveResponse, ServerMetadataRequest,
+        ServerMetadataResponse, ServerReadyRequest, ServerReadyResponse, StatisticDuration,
+    };
 }

@@ -21,15 +21,20 @@ use tonic::server::{Grpc, NamedService, UnaryService};
 
 use raw::RawCodec;
 
-/// The service of the real server, so that clients need not know the difference.
+/// A service of the real server, so that clients need not know the difference: TensorFlow Serving's, or that of the
+/// Open Inference Protocol.
 #[derive(Clone)]
-struct Echo;
+struct Echo<const V2: bool>;
 
-impl NamedService for Echo {
+impl NamedService for Echo<false> {
     const NAME: &'static str = "tensorflow.serving.PredictionService";
 }
 
-impl UnaryService<Bytes> for Echo {
+impl NamedService for Echo<true> {
+    const NAME: &'static str = "inference.GRPCInferenceService";
+}
+
+impl<const V2: bool> UnaryService<Bytes> for Echo<V2> {
     type Response = Bytes;
     type Future = BoxFuture<tonic::Response<Bytes>, tonic::Status>;
 
@@ -38,7 +43,7 @@ impl UnaryService<Bytes> for Echo {
     }
 }
 
-impl Service<http::Request<Body>> for Echo {
+impl<const V2: bool> Service<http::Request<Body>> for Echo<V2> {
     type Response = http::Response<Body>;
     type Error = Infallible;
     type Future = BoxFuture<Self::Response, Infallible>;
@@ -50,7 +55,7 @@ impl Service<http::Request<Body>> for Echo {
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let mut grpc =
             Grpc::new(RawCodec).max_decoding_message_size(raw::LONGEST).max_encoding_message_size(raw::LONGEST);
-        Box::pin(async move { Ok(grpc.unary(Echo, request).await) })
+        Box::pin(async move { Ok(grpc.unary(Echo::<V2>, request).await) })
     }
 }
 
@@ -60,7 +65,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let [protocol, port] = arguments.as_slice() else { return Err("usage: bench_echo rest|grpc PORT".into()) };
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port.parse()?));
     if protocol == "grpc" {
-        let server = tonic::transport::Server::builder().tcp_nodelay(true).add_service(Echo);
+        let server = tonic::transport::Server::builder().tcp_nodelay(true).add_service(Echo::<false>);
+        let server = server.add_service(Echo::<true>);
         return Ok(server.serve(address).await?);
     }
     let echo = Router::new().fallback(post(|body: Bytes| async { body }));

@@ -32,6 +32,7 @@ mod shutdown;
 mod state;
 mod status;
 mod traces;
+mod v2;
 
 pub use batching::{BatchingSettings, RunSettings};
 pub use error::ServerError;
@@ -55,7 +56,7 @@ pub use traces::{RequestHead, RequestTrace, RequestTracer, TracedModel, TracedPh
 #[doc(hidden)]
 pub mod internals {
     pub use crate::batching::{InferenceRequest, InferenceResponse};
-    pub use crate::grpc::UdsAuthorityRewriter;
+    pub use crate::grpc::{UdsAuthorityRewriter, decode_infer_message};
     pub use crate::http::json;
     pub use crate::inference::warm_up;
     pub use crate::metrics::{Gauges, Metrics};

@@ -25,8 +25,8 @@ def load(protocol: str, target: str, model: models.Model, clients: int, seconds:
 
 def against(server: Server, protocol: str, model: models.Model, clients: int, seconds: float) -> Result:
     """One burst of requests to a server, and the processor time of each."""
-    port = server.grpc if protocol == "grpc" else server.rest
-    protocol = "grpc" if protocol == "grpc" else server.protocol
+    port = server.grpc if protocol.endswith("grpc") else server.rest
+    protocol = server.protocol if protocol == "rest" else protocol
     before = server.processor_seconds()
     result = load(protocol, f"127.0.0.1:{port}", model, clients, seconds, server.options)
     spent = server.processor_seconds() - before
@@ -44,7 +44,7 @@ def median(results: list[Result]) -> Result:
 
 def start_all(stack: ExitStack, model: models.Model, arguments: argparse.Namespace) -> dict[str, tuple[Server, tuple[str, ...]]]:
     """The servers for a model, with the protocols to measure."""
-    both = ("rest", "grpc")
+    both = ("rest", "grpc", *(("v2-rest", "v2-grpc") if arguments.v2 else ()))
     started = {}
     if arguments.against_loop:
         started["serve-local"] = (stack.enter_context(servers.ours(model)), ("rest",))
@@ -61,8 +61,8 @@ def start_all(stack: ExitStack, model: models.Model, arguments: argparse.Namespa
             started["serve-local, old build"] = (stack.enter_context(servers.ours(model, binary=arguments.old)), both)
     started["C++ loop"] = (stack.enter_context(servers.loop(model)), ("rest",))
     start_onnx_runtime(stack, model, started)
-    started["axum echo"] = (stack.enter_context(servers.echo("rest")), ("rest",))
-    started["tonic echo"] = (stack.enter_context(servers.echo("grpc")), ("grpc",))
+    started["axum echo"] = (stack.enter_context(servers.echo("rest")), tuple(it for it in both if it.endswith("rest")))
+    started["tonic echo"] = (stack.enter_context(servers.echo("grpc")), tuple(it for it in both if it.endswith("grpc")))
     if servers.has("fastapi"):
         for handler in ("async", "def"):
             started[f"FastAPI ({handler})"] = (stack.enter_context(servers.fastapi(model, handler)), ("rest",))
@@ -98,7 +98,7 @@ def throughput(model: models.Model, arguments: argparse.Namespace, rows: list[di
         memory = {name: (server.ready_seconds, server.memory(), server.peak()) for name, (server, _) in started.items()}
     medians = {key: median(results) for key, results in measured.items()}
     for (name, protocol, clients), result in medians.items():
-        echo = medians.get(("axum echo" if protocol == "rest" else "tonic echo", protocol, clients))
+        echo = medians.get(("tonic echo" if protocol.endswith("grpc") else "axum echo", protocol, clients))
         row = {"model": model.name, "protocol": protocol, "clients": clients, "server": name, **result}
         if echo:
             row["rate_of_echo"] = result["per_second"] / echo["per_second"]
@@ -110,7 +110,17 @@ def throughput(model: models.Model, arguments: argparse.Namespace, rows: list[di
             if result.get("processor_ms"):
                 row["our_processor_to_it"] = ours["processor_ms"] / result["processor_ms"]
         rows.append(row)
+        # The Open Inference Protocol beside Predict on the same server.
+        predict = {other: medians.get((name, other, clients)) for other in ("rest", "grpc")}
+        if protocol.startswith("v2") and all(predict.values()):
+            row["rate_of_rest_predict"] = result["per_second"] / predict["rest"]["per_second"]
+            row["p50_of_grpc_predict"] = result["p50_us"] / predict["grpc"]["p50_us"]
     print_rows(rows[-len(medians) :])
+    for row in rows[-len(medians) :]:
+        if "rate_of_rest_predict" in row:
+            rate, p50 = row["rate_of_rest_predict"], row["p50_of_grpc_predict"]
+            place = f"{row['model']}, {row['clients']} clients, {row['server']}, {row['protocol']}"
+            print(f"{place}: {rate:.2f} times the requests/s of REST predict, {p50:.2f} times the p50 of gRPC predict")
     for name, (ready, resident, peak) in memory.items():
         rows.append({"model": model.name, "server": name, "ready_seconds": ready, "resident_mb": resident, "peak_mb": peak})
         print(f"{model.name:10} {name:26} ready after {ready:6.2f} s, {resident:6.0f} MB resident, {peak:6.0f} MB at the most")
@@ -188,6 +198,7 @@ def main() -> None:
     parser.add_argument("--no-batching", nargs="*", default=["--enable_batching=false"], help="flags of serve-local that turn batching off")
     parser.add_argument("--against-loop", action="store_true", help="measure only serve-local, --old, the C++ loop and ONNX Runtime, over REST")
     parser.add_argument("--old", type=Path, help="another build of tf-persist, measured beside this one")
+    parser.add_argument("--v2", action="store_true", help="measure the Open Inference Protocol as well, in binary over REST and over gRPC")
     parser.add_argument("--without-ours", action="store_true", help="measure only the others")
     parser.add_argument("--swap-seconds", type=float, default=60.0)
     parser.add_argument("--memory-swaps", type=int, default=100)

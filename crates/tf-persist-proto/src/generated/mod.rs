@@ -20,6 +20,7 @@ pub mod get_model_metadata;
 pub mod get_model_status;
 pub mod graph;
 pub mod graph_debug_info;
+pub mod grpc_service;
 pub mod inference;
 pub mod input;
 pub mod log_collector_config;

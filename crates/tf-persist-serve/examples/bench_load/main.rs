@@ -1,8 +1,9 @@
 //! A load generator: a number of clients, each with its own connection, send the next request after each response.
 //!
-//! `bench_load rest|v2|grpc|core ADDRESS|MODEL --requests FILE --clients N --seconds S [--echo] [--model NAME]` prints
-//! one line of JSON. `core` runs the model in this process, which is what the server is measured against. The file is
-//! made by `scripts/bench serve`.
+//! `bench_load PROTOCOL ADDRESS|MODEL --requests FILE --clients N --seconds S [--echo] [--model NAME]` prints one line of
+//! JSON. The protocols are `rest` and `grpc` for Predict, `v2`, `v2-rest` and `v2-grpc` for the Open Inference Protocol
+//! in JSON, in binary and over gRPC, and `core`, which runs the model in this process; that is what the server is
+//! measured against. The file is made by `scripts/bench serve`.
 
 #![allow(clippy::print_stdout, reason = "a program")]
 
@@ -32,11 +33,41 @@ pub(crate) struct Job {
     pub(crate) requests: Requests,
     /// Whether the answer is the request.
     pub(crate) echo: bool,
-    /// Whether the server speaks the protocol V2 of MLServer and others.
-    pub(crate) v2: bool,
+    pub(crate) protocol: Protocol,
     pub(crate) length: Duration,
     /// Where clients that are connected wait for the others: the time begins for all of them then.
     pub(crate) start: Barrier,
+}
+
+/// What a client speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// TensorFlow Serving's JSON.
+    Rest,
+    /// TensorFlow Serving's gRPC.
+    Grpc,
+    /// The Open Inference Protocol in JSON, as MLServer has it too.
+    V2,
+    /// The same with tensors in binary.
+    V2Rest,
+    /// The same over gRPC.
+    V2Grpc,
+    /// No protocol.
+    Core,
+}
+
+impl Protocol {
+    fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "rest" => Self::Rest,
+            "grpc" => Self::Grpc,
+            "v2" => Self::V2,
+            "v2-rest" => Self::V2Rest,
+            "v2-grpc" => Self::V2Grpc,
+            "core" => Self::Core,
+            _ => return None,
+        })
+    }
 }
 
 /// What a client saw.
@@ -70,8 +101,10 @@ impl Seen {
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let usage = "usage: bench_load rest|v2|grpc|core ADDRESS|MODEL --requests FILE --clients N --seconds S [--echo] [--model NAME]";
+    let usage = "usage: bench_load rest|grpc|v2|v2-rest|v2-grpc|core ADDRESS|MODEL --requests FILE --clients N --seconds S [--echo] \
+                 [--model NAME]";
     let (protocol, target) = (arguments.next().ok_or(usage)?, arguments.next().ok_or(usage)?);
+    let protocol = Protocol::from_name(&protocol).ok_or(usage)?;
     let (mut file, mut clients, mut seconds, mut echo, mut model) = (None, 1, 1.0, false, "m".to_owned());
     while let Some(option) = arguments.next() {
         let mut value = || arguments.next().ok_or(usage);
@@ -86,19 +119,17 @@ fn main() -> Result<()> {
     }
     let requests = Requests::read(&file.ok_or(usage)?)?;
     let length = Duration::from_secs_f64(seconds);
-    let v2 = protocol == "v2";
-    let job = Arc::new(Job { target, model, requests, echo, v2, length, start: Barrier::new(clients) });
-    let seen = match protocol.as_str() {
-        "core" => core_loop::run(&job, clients)?,
-        "rest" | "v2" => {
+    let job = Arc::new(Job { target, model, requests, echo, protocol, length, start: Barrier::new(clients) });
+    let seen = match protocol {
+        Protocol::Core => core_loop::run(&job, clients)?,
+        Protocol::Rest | Protocol::V2 | Protocol::V2Rest => {
             let messages = Arc::new(rest::messages(&job));
             in_tasks(clients, |client| rest::client(job.clone(), messages.clone(), client))?
         }
-        "grpc" => {
+        Protocol::Grpc | Protocol::V2Grpc => {
             let messages = Arc::new(grpc::messages(&job)?);
             in_tasks(clients, |client| grpc::client(job.clone(), messages.clone(), client))?
         }
-        _ => return Err(usage.into()),
     };
     report(seen, seconds);
     Ok(())

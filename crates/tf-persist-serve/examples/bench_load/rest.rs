@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::requests::{Case, Requests};
-use crate::{Job, Result, Seen};
+use crate::{Job, Protocol, Result, Seen};
 
 /// A client of its own connection, until the time is over.
 pub(crate) async fn client(job: Arc<Job>, messages: Arc<Vec<Message>>, number: usize) -> Result<Seen> {
@@ -28,6 +28,7 @@ pub(crate) async fn client(job: Arc<Job>, messages: Arc<Vec<Message>>, number: u
         let answer = match status {
             200 if !looks => Ok(true),
             200 if job.echo => Ok(buffer[start..] == message[message.len() - body..]),
+            200 if job.protocol == Protocol::V2Rest => Ok(is_right_in_binary(&buffer, start, job.requests.case(turn))),
             200 => Ok(is_right(&buffer[start..], job.requests.case(turn))),
             _ => Err(format!("{status}: {}", String::from_utf8_lossy(&buffer[start..]))),
         };
@@ -46,22 +47,35 @@ pub(crate) fn messages(job: &Job) -> Vec<Message> {
 }
 
 fn message(job: &Job, case: &Case) -> Message {
-    let (model, target) = (&job.model, &job.target);
-    let (path, body) = if job.v2 {
-        let requests = &job.requests;
-        let input = serde_json::json!({
-            "name": requests.input, "shape": requests.shape, "datatype": "FP32", "data": case.values,
-        });
-        (format!("/v2/models/{model}/infer"), serde_json::json!({ "inputs": [input] }).to_string())
-    } else {
-        let body = format!("{{\"instances\":{}}}", nested(&job.requests, &case.values));
-        (format!("/v1/models/{model}:predict"), body)
+    let (model, target, requests) = (&job.model, &job.target, &job.requests);
+    let v2 = |data: serde_json::Value, more: serde_json::Value| {
+        let mut input = serde_json::json!({"name": requests.input, "shape": requests.shape, "datatype": "FP32"});
+        input.as_object_mut().into_iter().for_each(|input| input.extend(data.as_object().cloned().unwrap_or_default()));
+        let mut body = serde_json::json!({ "inputs": [input] });
+        body.as_object_mut().into_iter().for_each(|body| body.extend(more.as_object().cloned().unwrap_or_default()));
+        (format!("/v2/models/{model}/infer"), body.to_string().into_bytes())
     };
-    let head = format!(
-        "POST {path} HTTP/1.1\r\nHost: {target}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
-        body.len()
-    );
-    ((head + &body).into_bytes(), body.len())
+    let mut header = String::from("Content-Type: application/json\r\n");
+    let (path, body) = match job.protocol {
+        Protocol::V2 => v2(serde_json::json!({"data": case.values}), serde_json::json!({})),
+        Protocol::V2Rest => {
+            let bytes: Vec<u8> = case.values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            let (path, json) = v2(
+                serde_json::json!({"parameters": {"binary_data_size": bytes.len()}}),
+                serde_json::json!({"parameters": {"binary_data_output": true}}),
+            );
+            // As tritonclient sends it: without a Content-Type.
+            header = format!("Inference-Header-Content-Length: {}\r\n", json.len());
+            (path, [json, bytes].concat())
+        }
+        _ => {
+            let body = format!("{{\"instances\":{}}}", nested(requests, &case.values));
+            (format!("/v1/models/{model}:predict"), body.into_bytes())
+        }
+    };
+    let head = format!("POST {path} HTTP/1.1\r\nHost: {target}\r\n{header}Content-Length: {}\r\n\r\n", body.len());
+    let length = body.len();
+    ([head.into_bytes(), body].concat(), length)
 }
 
 /// The values as lists in lists.
@@ -95,6 +109,18 @@ async fn read_answer(socket: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<(u1
         }
     }
     Ok((status, start))
+}
+
+/// Whether the binary data after the JSON of an answer is right.
+fn is_right_in_binary(answer: &[u8], start: usize, case: &Case) -> bool {
+    let Some((head, body)) = answer.split_at_checked(start) else { return false };
+    let head = String::from_utf8_lossy(head);
+    let length = head.lines().filter_map(|line| line.split_once(':'));
+    let mut length = length.filter(|(name, _)| name.eq_ignore_ascii_case("inference-header-content-length"));
+    let Some(length) = length.next().and_then(|(_, value)| value.trim().parse::<usize>().ok()) else { return false };
+    let values = body.get(length..).unwrap_or_default().chunks_exact(4);
+    let values: Vec<f32> = values.filter_map(|four| four.try_into().ok()).map(f32::from_le_bytes).collect();
+    case.is_answered_by(&values)
 }
 
 fn is_right(body: &[u8], case: &Case) -> bool {

@@ -16,7 +16,7 @@ use tf_persist_core::Code;
 use super::body::ResponseBody;
 use super::framing::read_message;
 use super::messages::request::{ExamplesRequest, MetadataRequest, ModelSpec, MultiInferenceRequest, PredictRequest};
-use super::{health, metadata, model_service, prediction_service, status, timeout};
+use super::{health, metadata, model_service, prediction_service, status, timeout, v2};
 use crate::api::{Api, Protocol};
 use crate::catch_panic::catch_panic;
 use crate::metrics::ModelMetrics;
@@ -57,6 +57,8 @@ enum Call {
     ReloadConfig,
     HealthCheck,
     HealthWatch,
+    /// A method of the Open Inference Protocol.
+    Inference(v2::Method),
 }
 
 impl Call {
@@ -71,16 +73,33 @@ impl Call {
             "/tensorflow.serving.ModelService/HandleReloadConfigRequest" => Self::ReloadConfig,
             "/grpc.health.v1.Health/Check" => Self::HealthCheck,
             "/grpc.health.v1.Health/Watch" => Self::HealthWatch,
-            _ => return None,
+            _ => Self::Inference(v2::Method::from_path(path)?),
         })
+    }
+
+    /// Whether it needs no key, and is answered however busy the server is.
+    fn is_health(self) -> bool {
+        match self {
+            Self::HealthCheck | Self::HealthWatch => true,
+            Self::Inference(method) => method.is_health(),
+            _ => false,
+        }
     }
 
     /// The longest message, in bytes.
     fn max_message(self) -> usize {
         match self {
-            Self::Predict | Self::Classify | Self::Regress | Self::MultiInference => usize::MAX,
+            Self::Predict
+            | Self::Classify
+            | Self::Regress
+            | Self::MultiInference
+            | Self::Inference(v2::Method::ModelInfer) => usize::MAX,
             Self::ReloadConfig => MAX_CONFIG_BYTES,
-            Self::GetModelMetadata | Self::GetModelStatus | Self::HealthCheck | Self::HealthWatch => MAX_METADATA_BYTES,
+            Self::GetModelMetadata
+            | Self::GetModelStatus
+            | Self::HealthCheck
+            | Self::HealthWatch
+            | Self::Inference(_) => MAX_METADATA_BYTES,
         }
     }
 }
@@ -126,12 +145,13 @@ impl GrpcService {
         B::Error: Display,
     {
         let state = &self.state;
-        let is_health = head.uri.path().starts_with(HEALTH_PREFIX);
+        let path = head.uri.path();
+        let call = Call::from_path(path).filter(|_| head.method == Method::POST);
+        let is_health = path.starts_with(HEALTH_PREFIX) || call.is_some_and(Call::is_health);
         if !is_health {
             state.api_keys().check(&head.headers)?;
         }
-        let call = Call::from_path(head.uri.path()).filter(|_| head.method == Method::POST);
-        let call = call.ok_or_else(|| Status::new(Code::Unimplemented, ""))?;
+        let call = call.ok_or_else(|| v2::unknown_method(path))?;
         let limits = &state.settings().security.limits;
         let message = read_message(body, &head.headers, call.max_message(), limits).await?;
         state.note_bytes(message.len());
@@ -189,12 +209,28 @@ impl GrpcService {
                 let asked_by = format!("{} over gRPC", self.peer);
                 model_service::reload(state.models(), state.metrics(), message, &asked_by).await?
             }
+            Call::Inference(v2::Method::ModelInfer) => self.infer(message, limit, deadline).await?,
+            Call::Inference(method) => v2::answer(state, method, &message).await?,
             Call::HealthCheck => health::check(&message, state.models(), state.is_shutting_down())?,
             Call::HealthWatch => {
                 return Ok(ResponseBody::messages(health::watch(&message, state.models(), state.shutdown_signal())));
             }
         };
         Ok(ResponseBody::message(message))
+    }
+
+    /// Answers an infer request, and counts it as a Predict.
+    async fn infer(&self, message: Bytes, limit: usize, deadline: Option<Instant>) -> Result<Bytes, Status> {
+        let mut request = parse(&message, move |message| v2::ModelInferRequest::parse(message, limit)).await?;
+        let spec = request.take_spec();
+        let length = message.len();
+        // The inputs are slices that keep the message alive as long as needed.
+        drop(message);
+        let state = &self.state;
+        let run = |spec, metrics: Arc<ModelMetrics>| async move {
+            v2::infer(state, spec, request, length, deadline, &metrics).await
+        };
+        self.with_metrics(Api::Predict, spec, run).await
     }
 
     /// Runs a request for a model, and counts it. TensorFlow Serving counts Predict, Classify and Regress, and no other

@@ -1,5 +1,5 @@
-//! TensorFlow Serving's gRPC interface: PredictionService and ModelService (`apis/*.proto`), and gRPC's own health
-//! service.
+//! TensorFlow Serving's gRPC interface: PredictionService and ModelService (`apis/*.proto`), gRPC's own health service,
+//! and the Open Inference Protocol.
 //!
 //! All calls but one have one message in and one message out, so gRPC is little more than five bytes before each
 //! message and a code after it (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>), over hyper's HTTP/2.
@@ -25,8 +25,10 @@ mod status;
 mod timeout;
 mod uds_authority;
 mod uds_stream;
+mod v2;
 
 pub(crate) use connection::serve;
 pub use settings::GrpcSettings;
 pub use uds_authority::UdsAuthorityRewriter;
 pub(crate) use uds_stream::UdsStream;
+pub use v2::decode_infer_message;

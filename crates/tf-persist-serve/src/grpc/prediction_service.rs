@@ -49,7 +49,7 @@ pub(super) fn find(state: &ServerState, spec: &ModelSpec) -> Result<Arc<Servable
 
 /// Finds a version; while the server starts, waits for a version that is being loaded. TensorFlow Serving opens its
 /// port only when every model has a version.
-async fn find_or_wait(
+pub(super) async fn find_or_wait(
     state: &ServerState,
     spec: &ModelSpec,
     deadline: Option<Instant>,

@@ -16,7 +16,7 @@ use crate::security::Limits;
 /// The longest body that a gzip-encoded one may inflate to, in bytes. It is TensorFlow Serving's own limit
 /// (`util/net_http/compression/gzip_zlib.h`), and holds even where longer plain bodies are allowed: a few kilobytes can
 /// inflate to gigabytes.
-const MAX_INFLATED: usize = 100 << 20;
+pub(super) const MAX_INFLATED: usize = 100 << 20;
 /// The most that is reserved for a body before it arrives, in bytes, whatever its `Content-Length`.
 const MAX_RESERVED: usize = 2 << 20;
 /// How much of the body of a refused request is read, in bytes, so that the client reads the response.

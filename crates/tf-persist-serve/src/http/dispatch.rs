@@ -7,12 +7,11 @@ use http::header::ORIGIN;
 use http::request::Parts;
 use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
-use tf_persist_core::Code;
 
-use super::body::{self, BodyError};
+use super::body;
 use super::handlers::{self, RequestBody, RequestError};
 use super::reply::{self, Reply};
-use super::{pages, routes};
+use super::{pages, routes, v2};
 use crate::api::{Api, Protocol};
 use crate::catch_panic::catch_panic;
 use crate::metrics::ModelMetrics;
@@ -43,6 +42,13 @@ async fn route_request(state: &ServerState, request: Request<Incoming>) -> Reply
     let is_known = matches!(head.method.as_str(), "GET" | "POST" | "HEAD" | "PUT" | "DELETE" | "OPTIONS" | "PATCH");
     if !is_known {
         return reply::closing(reply::html_page(StatusCode::NOT_IMPLEMENTED));
+    }
+    if v2::is_v2_path(path) && !pages::is_metrics(state, path) {
+        if head.method == Method::OPTIONS {
+            body::drain(body).await;
+            return preflight(&head);
+        }
+        return v2::respond(state, &head, path, body).await;
     }
     if !routes::is_api_path(path) || pages::is_metrics(state, path) {
         body::drain(body).await;
@@ -96,21 +102,7 @@ async fn call_api(state: &ServerState, head: &Parts, path: &str, body: Incoming)
         }
         Err(error) => error,
     };
-    let (code, reply) = match error {
-        RequestError::Status(status) => (status.code, reply::error(&status)),
-        RequestError::Body(BodyError::TooLong(limit)) => {
-            let message = format!("The request body is longer than {limit} bytes");
-            (Code::ResourceExhausted, reply::closing(reply::error_with_code(StatusCode::PAYLOAD_TOO_LARGE, &message)))
-        }
-        RequestError::Body(BodyError::TooSlow) => {
-            let message = "The request body was not received in time";
-            (Code::DeadlineExceeded, reply::closing(reply::error_with_code(StatusCode::REQUEST_TIMEOUT, message)))
-        }
-        RequestError::Body(BodyError::Broken) => {
-            let message = "The request body could not be read";
-            (Code::InvalidArgument, reply::closing(reply::error_with_code(StatusCode::BAD_REQUEST, message)))
-        }
-    };
+    let (code, reply) = reply::request_error(error);
     metrics.record_request(route.api, Protocol::Rest, Some(code), started.elapsed());
     reply
 }

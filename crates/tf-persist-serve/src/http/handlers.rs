@@ -203,13 +203,13 @@ async fn metadata(state: &ServerState, route: &Route) -> Result<Vec<u8>, Status>
 }
 
 /// The deadline of a request that was received at this time. A timeout of zero means none.
-fn deadline(state: &ServerState, received: Instant) -> Option<Instant> {
+pub(super) fn deadline(state: &ServerState, received: Instant) -> Option<Instant> {
     let timeout = state.settings().http.timeout;
     if timeout == Duration::ZERO { None } else { received.checked_add(timeout) }
 }
 
 /// Waits for a run until its deadline. The run itself may go on after that.
-async fn before_deadline<T>(
+pub(super) async fn before_deadline<T>(
     deadline: Option<Instant>,
     run: impl Future<Output = Result<T, Status>>,
 ) -> Result<T, RequestError> {

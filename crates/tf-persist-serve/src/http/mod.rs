@@ -15,6 +15,7 @@ mod parse_errors;
 mod reply;
 mod routes;
 mod settings;
+mod v2;
 
 pub(crate) use connection::serve;
 pub use settings::HttpSettings;

@@ -9,6 +9,8 @@ use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 use tf_persist_core::Code;
 
+use super::body::BodyError;
+use super::handlers::RequestError;
 use super::json;
 use crate::status::Status;
 
@@ -53,6 +55,25 @@ pub(super) fn error(status: &Status) -> Reply {
         reply.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     reply
+}
+
+/// The code of a failed request, and the response to it.
+pub(super) fn request_error(error: RequestError) -> (Code, Reply) {
+    let refuse = |code, http_code, message: &str| (code, closing(error_with_code(http_code, message)));
+    match error {
+        RequestError::Status(status) => (status.code, self::error(&status)),
+        RequestError::Body(BodyError::TooLong(limit)) => {
+            let message = format!("The request body is longer than {limit} bytes");
+            refuse(Code::ResourceExhausted, StatusCode::PAYLOAD_TOO_LARGE, &message)
+        }
+        RequestError::Body(BodyError::TooSlow) => {
+            let message = "The request body was not received in time";
+            refuse(Code::DeadlineExceeded, StatusCode::REQUEST_TIMEOUT, message)
+        }
+        RequestError::Body(BodyError::Broken) => {
+            refuse(Code::InvalidArgument, StatusCode::BAD_REQUEST, "The request body could not be read")
+        }
+    }
 }
 
 /// An error response with an HTTP status code that no `Status` maps to.

@@ -20,7 +20,7 @@ use tf_persist_core::Code;
 use batching::BatchMetrics;
 use histogram::Histogram;
 use model::code_index;
-pub(crate) use model::{LogLoss, ModelMetrics};
+pub(crate) use model::{LogLoss, ModelMetrics, RequestStatistics, Total};
 pub use page::Gauges;
 pub(crate) use page::VersionGauge;
 pub use settings::MetricsSettings;

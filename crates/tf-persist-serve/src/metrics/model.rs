@@ -51,6 +51,26 @@ pub struct ModelMetrics {
     pub(super) log_losses: [AtomicU64; LOG_LOSSES],
 }
 
+/// The number of events and their duration together, in nanoseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Total {
+    pub(crate) count: u64,
+    pub(crate) nanos: u64,
+}
+
+/// The counts and times of a model's predict requests.
+#[derive(Debug)]
+pub(crate) struct RequestStatistics {
+    /// Successful predict requests.
+    pub(crate) succeeded: Total,
+    /// Requests of any kind that failed. How long these take is not recorded.
+    pub(crate) failed: u64,
+    pub(crate) queue: Total,
+    pub(crate) decode: Total,
+    pub(crate) run: Total,
+    pub(crate) encode: Total,
+}
+
 impl fmt::Debug for ModelMetrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ModelMetrics").finish_non_exhaustive()
@@ -121,6 +141,25 @@ impl ModelMetrics {
     /// Records that this many records of the request log were lost.
     pub(crate) fn record_log_loss(&self, loss: LogLoss, count: u64) {
         self.log_losses[loss as usize].fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// The counts and times of predict requests and their phases.
+    pub(crate) fn statistics(&self) -> RequestStatistics {
+        let total = |histograms: &mut dyn Iterator<Item = &Histogram>| {
+            histograms.map(Histogram::snapshot).fold(Total::default(), |sum, found| Total {
+                count: sum.count + found.count(),
+                nanos: sum.nanos + found.sum,
+            })
+        };
+        let phase = |phase: Phase| total(&mut std::iter::once(&self.phases[phase as usize]));
+        RequestStatistics {
+            succeeded: total(&mut self.latencies.iter().map(|apis| &apis[Api::Predict as usize])),
+            failed: self.requests.iter().skip(1).map(|count| count.load(Ordering::Relaxed)).sum(),
+            queue: phase(Phase::Queue),
+            decode: phase(Phase::Decode),
+            run: phase(Phase::Run),
+            encode: phase(Phase::Encode),
+        }
     }
 
     /// The number of requests, successful or not.

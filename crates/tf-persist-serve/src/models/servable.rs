@@ -89,6 +89,11 @@ impl Servable {
         served.map(|(name, served)| (name.as_str(), served.queue.batching()))
     }
 
+    /// The names of all signatures.
+    pub(crate) fn signature_names(&self) -> impl Iterator<Item = &str> {
+        self.signatures.iter().map(|(name, _)| name.as_str())
+    }
+
     /// Waits until a large request may be decoded and run. Requests that may share runs do not wait, because only
     /// decoded requests can be combined.
     ///

@@ -38,7 +38,7 @@ async fn errors_have_tensorflow_servings_order_and_words() {
     server.get("/v1/models/none/metadata").await.is_error(404, "Servable not found for request: Latest(none)");
     server.post("/v1/models/none:classify", "{\"examples\": [{\"x\": 1.0}]}").await.is_error(404, "Latest(none)");
 
-    for path in ["/", "/index", "/v1", "/v2/models/m", "/models/m:predict", "/healthz/x"] {
+    for path in ["/", "/index", "/v1", "/v2x", "/models/m:predict", "/healthz/x"] {
         for method in ["GET", "POST"] {
             let response = server.request(method, path, "", "").await;
             assert_eq!(response.code, 404, "{method} {path}");

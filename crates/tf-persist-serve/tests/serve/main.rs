@@ -15,4 +15,5 @@ mod request_log;
 mod resources;
 mod security;
 mod shutdown;
+mod v2;
 mod warmup;

@@ -228,7 +228,7 @@ impl Input {
     }
 }
 
-fn check_count(what: &str, count: usize, limit: usize) -> Result<(), Status> {
+pub(in crate::grpc) fn check_count(what: &str, count: usize, limit: usize) -> Result<(), Status> {
     if count <= limit {
         return Ok(());
     }
@@ -236,14 +236,14 @@ fn check_count(what: &str, count: usize, limit: usize) -> Result<(), Status> {
 }
 
 /// A string, which protobuf requires to be UTF-8.
-fn utf8(bytes: &[u8]) -> Result<String, Status> {
+pub(in crate::grpc) fn utf8(bytes: &[u8]) -> Result<String, Status> {
     let text = std::str::from_utf8(bytes);
     text.map(str::to_owned)
         .map_err(|error| Status::new(Code::Internal, format!("the request has a name that is not UTF-8: {error}")))
 }
 
 /// The error of gRPC servers for a message that they cannot parse.
-fn malformed(error: WireError) -> Status {
+pub(in crate::grpc) fn malformed(error: WireError) -> Status {
     Status::new(Code::Internal, format!("the request cannot be parsed: {error}"))
 }
 

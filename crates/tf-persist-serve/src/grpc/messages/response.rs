@@ -100,7 +100,8 @@ pub(in crate::grpc) fn enum_message(number: u8) -> Bytes {
     out.into()
 }
 
-fn delimited_len(length: usize) -> usize {
+/// The length of a field with this many bytes.
+pub(in crate::grpc) fn delimited_len(length: usize) -> usize {
     1 + varint_len(length as u64) + length
 }
 

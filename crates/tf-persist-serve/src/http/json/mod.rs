@@ -7,6 +7,7 @@
 //! - `cursor`, `number`, `fast_floats`, `string`: the grammar, which is RapidJSON's.
 //! - `body_index`, `predict`, `tensors`, `builders`, `examples`: requests.
 //! - `diagnose`, `json_snippet`: why a request is refused.
+//! - `v2`: requests and answers of the Open Inference Protocol.
 //! - `write`, `decimal`, `fast_decimal`, `response`, `proto_json`: answers.
 
 mod body_index;
@@ -24,6 +25,7 @@ mod proto_json;
 mod response;
 mod string;
 mod tensors;
+pub mod v2;
 mod write;
 
 pub use examples::ExamplesBody;

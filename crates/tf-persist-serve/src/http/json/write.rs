@@ -135,33 +135,7 @@ impl Writer {
     /// Writes a string or a name. Bytes that are not UTF-8 are copied unchanged.
     pub(super) fn string(&mut self, bytes: &[u8]) {
         self.before();
-        self.out.push(b'"');
-        let mut rest = bytes;
-        while let Some(at) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20)) {
-            self.out.extend_from_slice(&rest[..at]);
-            self.escape(rest[at]);
-            rest = &rest[at + 1..];
-        }
-        self.out.extend_from_slice(rest);
-        self.out.push(b'"');
-    }
-
-    fn escape(&mut self, byte: u8) {
-        const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-        let short = match byte {
-            8 => b'b',
-            b'\t' => b't',
-            b'\n' => b'n',
-            12 => b'f',
-            b'\r' => b'r',
-            b'"' | b'\\' => byte,
-            _ => {
-                self.out.extend_from_slice(b"\\u00");
-                self.out.extend([DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
-                return;
-            }
-        };
-        self.out.extend([b'\\', short]);
+        push_string(&mut self.out, bytes);
     }
 
     /// Writes bytes as a base64 string.
@@ -175,6 +149,37 @@ impl Writer {
         let _ = STANDARD.encode_slice(bytes, &mut self.out[start..]);
         self.out.push(b'"');
     }
+}
+
+/// Appends a string in quotes. Bytes that are not UTF-8 are copied unchanged.
+pub(super) fn push_string(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.push(b'"');
+    let mut rest = bytes;
+    while let Some(at) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20)) {
+        out.extend_from_slice(&rest[..at]);
+        push_escape(out, rest[at]);
+        rest = &rest[at + 1..];
+    }
+    out.extend_from_slice(rest);
+    out.push(b'"');
+}
+
+fn push_escape(out: &mut Vec<u8>, byte: u8) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    let short = match byte {
+        8 => b'b',
+        b'\t' => b't',
+        b'\n' => b'n',
+        12 => b'f',
+        b'\r' => b'r',
+        b'"' | b'\\' => byte,
+        _ => {
+            out.extend_from_slice(b"\\u00");
+            out.extend([DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+            return;
+        }
+    };
+    out.extend([b'\\', short]);
 }
 
 /// The two digits of each number up to 99.

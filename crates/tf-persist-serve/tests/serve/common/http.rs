@@ -66,6 +66,12 @@ impl TestServer {
 
 /// Reads one response, by its length; `None` if the server closed the connection before.
 pub(crate) async fn read(stream: &mut TcpStream) -> Option<Response> {
+    let (code, head, body) = read_bytes(stream).await?;
+    Some(Response { code, head, body: String::from_utf8(body).unwrap() })
+}
+
+/// Reads one response whose body need not be text: its status code, its head in lower case, its body.
+pub(crate) async fn read_bytes(stream: &mut TcpStream) -> Option<(u16, String, Vec<u8>)> {
     let mut bytes = Vec::new();
     loop {
         if let Some(end) = bytes.windows(4).position(|found| found == b"\r\n\r\n") {
@@ -78,8 +84,7 @@ pub(crate) async fn read(stream: &mut TcpStream) -> Option<Response> {
             let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap_or("0");
             let whole = end + 4 + length.parse::<usize>().unwrap();
             if bytes.len() >= whole {
-                let body = String::from_utf8(bytes[end + 4..whole].to_vec()).unwrap();
-                return Some(Response { code, head, body });
+                return Some((code, head, bytes[end + 4..whole].to_vec()));
             }
         }
         let mut chunk = [0; 4096];
