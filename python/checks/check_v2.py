@@ -79,7 +79,12 @@ def refused(words: str, call: Callable[[], Any]) -> None:
 
 
 def same(found: np.ndarray | None, expected: np.ndarray, what: str) -> None:
+    """Compares arrays; NaN equals NaN. Strings of JSON come as text."""
     expect(found is not None and found.shape == expected.shape, f"{what}: {None if found is None else found.shape}")
+    if expected.dtype == np.object_:
+        encoded = [text.encode() if isinstance(text, str) else text for text in found.ravel()]
+        expect(encoded == expected.ravel().tolist(), f"{what}: {found} instead of {expected}")
+        return
     equal = found == expected if expected.dtype.kind not in "fV" else (found == expected) | ((found != found) & (expected != expected))
     expect(bool(np.all(equal)), f"{what}: {found} instead of {expected}")
 
@@ -223,7 +228,7 @@ async def _check_async(server: Server) -> None:
 
 
 def _check_stop(server: Server) -> None:
-    """A server that was told to stop ends, and its last answers say that it is not ready."""
+    """The server is alive after all this, and ends when it is told to."""
     with urllib.request.urlopen(f"http://{server.http}/v2/health/live", timeout=10) as reply:
         expect(reply.status == 200, "live")
     expect(server.end() == 0, "the server ends with code 0")

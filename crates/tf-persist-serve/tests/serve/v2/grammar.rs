@@ -287,7 +287,9 @@ pub(super) fn damage(random: &mut Random, bytes: &mut Vec<u8>) {
     match random.below(4) {
         0 => bytes.truncate(at),
         1 => bytes[at] = random.next() as u8,
-        2 => drop(bytes.remove(at)),
+        2 => {
+            bytes.remove(at);
+        }
         _ => {
             let again = bytes[at..(at + 8).min(bytes.len())].to_vec();
             bytes.splice(at..at, again);
