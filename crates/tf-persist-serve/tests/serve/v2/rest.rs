@@ -223,7 +223,7 @@ async fn requests_and_answers_in_binary() {
             "BYTES" => vec![0, 0, 0, 0, 2, 0, 0, 0, 0xff, 0],
             _ => bytes.to_vec(),
         };
-        let count = if size == 0 { 2 } else { data.len() / size };
+        let count = data.len().checked_div(size).unwrap_or(2);
         let request = json!({
             "inputs": [{"name": "x", "shape": [count], "datatype": name, "parameters": {"binary_data_size": data.len()}}],
             "outputs": [{"name": "y", "parameters": {"binary_data": true}}],

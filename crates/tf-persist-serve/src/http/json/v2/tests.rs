@@ -216,7 +216,7 @@ fn answers_as_json() {
         concat!(
             r#"{"model_name":"m","model_version":"7","id":"i\n","outputs":["#,
             r#"{"name":"y","datatype":"FP32","shape":[1,3],"data":[1.5,NaN,-Infinity]},"#,
-            r#"{"name":"h","datatype":"FP16","shape":[1],"data":[0.0999756]},"#,
+            r#"{"name":"h","datatype":"FP16","shape":[1],"data":[0.0999755859]},"#,
             r#"{"name":"n","datatype":"INT64","shape":[2],"data":[-9223372036854775808,7]},"#,
             r#"{"name":"b","datatype":"BOOL","shape":[],"data":[true]},"#,
             r#"{"name":"s","datatype":"BYTES","shape":[2],"data":["a\"b","ä"]}]}"#
