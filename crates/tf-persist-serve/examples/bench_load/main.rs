@@ -1,9 +1,9 @@
 //! A load generator: a number of clients, each with its own connection, send the next request after each response.
 //!
-//! `bench_load PROTOCOL ADDRESS|MODEL --requests FILE --clients N --seconds S [--echo] [--model NAME]` prints one line of
-//! JSON. The protocols are `rest` and `grpc` for Predict, `v2`, `v2-rest` and `v2-grpc` for the Open Inference Protocol
-//! in JSON, in binary and over gRPC, and `core`, which runs the model in this process; that is what the server is
-//! measured against. The file is made by `scripts/bench serve`.
+//! `bench_load PROTOCOL ADDRESS|MODEL --requests FILE --clients N --seconds S [--echo] [--model NAME]` prints one line
+//! of JSON. The protocols are `rest` and `grpc` for Predict, `v2`, `v2-rest` and `v2-grpc` for the Open Inference
+//! Protocol in JSON, in binary and over gRPC, and `core`, which runs the model in this process; that is what the server
+//! is measured against. The file is made by `scripts/bench serve`.
 
 #![allow(clippy::print_stdout, reason = "a program")]
 

@@ -8,7 +8,7 @@ use tf_persist_core::{DType, Element, Tensor};
 
 use crate::status::Status;
 
-/// The best classes of each row; of the whole tensor if it has less than two dimensions. If there are fewer, all of them.
+/// The best classes of each row, at most all; of the whole tensor if it has less than two dimensions.
 ///
 /// # Errors
 /// `INVALID_ARGUMENT` if the output has no numbers.

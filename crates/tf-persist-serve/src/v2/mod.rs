@@ -2,8 +2,9 @@
 //! <https://github.com/kserve/open-inference-protocol> and, for the extensions,
 //! <https://github.com/triton-inference-server/server/tree/main/docs/protocol>.
 //!
-//! A request becomes an [`InferRequest`], whose tensors have the datatypes that the request declares. [`infer`] compares
-//! them with the signature and runs it, through the same queues as the requests of TensorFlow Serving's interfaces.
+//! A request becomes an [`InferRequest`], whose tensors have the datatypes that the request declares. [`infer()`]
+//! compares them with the signature and runs it, through the same queues as the requests of TensorFlow Serving's
+//! interfaces.
 
 mod classification;
 mod datatype;

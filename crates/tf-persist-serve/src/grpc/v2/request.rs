@@ -238,8 +238,8 @@ impl Contents<'_> {
         }
     }
 
-    /// Reads numbers of a field, packed or not. `convert` makes an element of a number's bits; it returns `None` for one
-    /// that is too large.
+    /// Reads numbers of a field, packed or not. `convert` makes an element of a number's bits; it returns `None` if the
+    /// number does not fit.
     fn numbers<T: Element>(&self, number: u32, convert: impl Fn(u64) -> Option<T>) -> Result<Tensor, Status> {
         let count = element_count(self.shape).map_err(|error| shape_error(self.name, &error))?;
         // Each element takes a byte or more. The shape may lie.

@@ -53,8 +53,8 @@ pub(super) async fn model(state: &ServerState, model: &str, version: &str, query
     Ok(page(StatusCode::OK, &body))
 }
 
-/// The part of Triton's configuration of a model that has a meaning here. The first dimension is among `dims`, since
-/// no batch size is set.
+/// The part of Triton's configuration of a model that has a meaning here. The first dimension is among `dims`, since no
+/// batch size is set.
 pub(super) async fn config(state: &ServerState, model: &str, version: &str, query: &str) -> Result<Reply, Status> {
     let found = metadata(state, model, version, query).await?;
     let tensor = |tensor: &TensorMetadata| json!({"name": tensor.name, "data_type": config_number(tensor.dtype).1, "dims": tensor.shape});
