@@ -1,5 +1,5 @@
-//! A server for TensorFlow Serving's clients: its REST and gRPC interfaces over models that [`tf_persist_core`] runs. It
-//! answers the Open Inference Protocol of KServe and Triton as well.
+//! A server for TensorFlow Serving's clients: its REST and gRPC interfaces over models that [`tf_persist_core`] runs.
+//! Clients of the Open Inference Protocol, which are KServe's and Triton's, are answered as well.
 //!
 //! [`Settings`] say which models are served and on which addresses, [`Server::bind`] opens the ports, and
 //! [`Server::run`] answers requests until it is told to stop. `examples/serve.rs` is a whole program.
