@@ -20,8 +20,8 @@
 //! Two directories of this crate belong together:
 //!
 //! - `protos/`: the schemas, as text. They were printed from the descriptors in the Python wheels `tensorflow-cpu`
-//!   2.21.0 and `tensorflow-serving-api` 2.21.0. A few files of TensorFlow Serving that are in no wheel, and the
-//!   Open Inference Protocol's, were written by hand from the public schemas, and say so.
+//!   2.21.0 and `tensorflow-serving-api` 2.21.0. A few files of TensorFlow Serving that are in no wheel, and the Open
+//!   Inference Protocol's, were written by hand from the public schemas, and say so.
 //! - `src/generated/`: the Rust made of them by `protobuf-codegen` 3.7.2, without `protoc`. Never edit it.
 //!
 //! `scripts/gen_protos` regenerates the second from the first, with `--check` compares them, and with `--protos` prints
