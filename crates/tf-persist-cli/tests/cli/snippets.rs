@@ -22,7 +22,7 @@ struct Snippet {
 }
 
 /// Those that are not run: the page, what the first line begins with, and why.
-const NOT_RUN: [(&str, &str, &str); 34] = [
+const NOT_RUN: [(&str, &str, &str); 37] = [
     ("CONTRIBUTING.md", "scripts/setup", "it fetches over the network, and runs the demo and all tests"),
     ("CONTRIBUTING.md", "scripts/test", "it runs all tests"),
     ("README.md", "./scripts/demo", "it sets itself up over the network, and trains for minutes"),
@@ -71,6 +71,9 @@ const NOT_RUN: [(&str, &str, &str); 34] = [
     ("docs/store.md", "models.store/store.json", "it is a list of files"),
     ("docs/store.md", "$ tf-persist store push digits@1 oci", "it needs a registry; checks/check_oci.py starts one"),
     ("docs/scan.md", "$ tf-persist scan evil", "no model that does harm is in the repository; scan.rs makes such"),
+    ("docs/v2.md", "$ tf-persist serve-local", "python/checks/check_v2.py asks such a server"),
+    ("docs/v2.md", "import numpy", "python/checks/v2_examples.py has programs of the same shape"),
+    ("docs/v2.md", "{\"parameters\"", "the tests of tf-persist-serve send such requests"),
     ("python/README.md", "pip install", "it fetches over the network; python/tests run the exporter"),
     ("models/README.md", "export PYTHONPATH=python", "it makes all models once more, with Python's TensorFlow"),
 ];
