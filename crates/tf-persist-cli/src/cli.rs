@@ -16,7 +16,7 @@ use crate::run::{self, RunArgs};
 use crate::runtime::{self, RuntimeArgs};
 use crate::scan::{self, ScanArgs};
 #[cfg(feature = "serve")]
-use crate::serve::{self, ServeArgs};
+use crate::serve::{self, Invoked, ServeArgs};
 use crate::store::{self, StoreArgs};
 #[cfg(feature = "train")]
 use crate::train::{self, TrainArgs};
@@ -36,6 +36,8 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("train", "train"),
     #[cfg(not(feature = "serve"))]
     ("serve-local", "serve"),
+    #[cfg(not(feature = "serve"))]
+    ("serve", "serve"),
 ];
 
 /// TensorFlow SavedModels from the terminal: inspect, run, train, export and serve them, without Python
@@ -61,7 +63,7 @@ impl Cli {
 /// The command line with what derive macros do not express.
 pub(crate) fn complete(command: clap::Command) -> clap::Command {
     #[cfg(feature = "serve")]
-    let command = command.mut_subcommand(SERVE_LOCAL, serve::complete);
+    let command = command.mut_subcommand(SERVE_LOCAL, serve::complete).mut_subcommand(SERVE, serve::complete);
     command
 }
 
@@ -99,6 +101,10 @@ fn with_tip(mut error: clap::Error, command: &clap::Command, words: &[OsString])
 #[cfg(feature = "serve")]
 const SERVE_LOCAL: &str = "serve-local";
 
+/// The same as SageMaker starts it.
+#[cfg(feature = "serve")]
+const SERVE: &str = "serve";
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Show a model's signatures, variables, assets and ops. Needs no TensorFlow
@@ -121,6 +127,9 @@ pub(crate) enum Command {
     /// Serve models over TensorFlow Serving's REST and gRPC interfaces, with its flags
     #[cfg(feature = "serve")]
     ServeLocal(Box<ServeArgs>),
+    /// Serve models as SageMaker and Vertex AI expect of a container: `serve-local` with their routes, port and folders
+    #[cfg(feature = "serve")]
+    Serve(Box<ServeArgs>),
     /// Keep versions of models: publish, label, roll back, check. Needs no TensorFlow
     Store(Box<StoreArgs>),
     /// Show which libtensorflow is used, and where it is searched for
@@ -149,7 +158,13 @@ impl Command {
             Self::Diff(args) => diff::run(&args),
             Self::Scan(args) => scan::run(&args),
             #[cfg(feature = "serve")]
-            Self::ServeLocal(args) => serve::run(*args, matches.subcommand_matches(SERVE_LOCAL).unwrap_or(matches)),
+            Self::ServeLocal(args) => {
+                serve::run(*args, matches.subcommand_matches(SERVE_LOCAL).unwrap_or(matches), Invoked::ServeLocal)
+            }
+            #[cfg(feature = "serve")]
+            Self::Serve(args) => {
+                serve::run(*args, matches.subcommand_matches(SERVE).unwrap_or(matches), Invoked::Serve)
+            }
             Self::Store(args) => store::run(&args),
             #[cfg(feature = "runtime")]
             Self::Runtime(args) => runtime::run(&args),

@@ -38,11 +38,11 @@ mod v2;
 pub use batching::{BatchingSettings, RunSettings};
 pub use error::ServerError;
 pub use grpc::GrpcSettings;
-pub use http::HttpSettings;
+pub use http::{HttpSettings, Platform, SageMaker, Vertex};
 pub use metrics::MetricsSettings;
 pub use models::{
-    Catalog, CatalogModel, LabelRule, LoadSettings, ModelSettings, ModelSource, Prepare, Refusal, RemotePaths,
-    RemoteVersion,
+    Catalog, CatalogModel, LabelRule, LoadSettings, ModelSettings, ModelSource, ModelsBelow, Prepare, Refusal,
+    RemotePaths, RemoteVersion, SageMakerModels,
 };
 pub use request_log::{RequestLogFormat, RequestLogSettings};
 pub use security::{ApiKeysError, Limits, Pem, SecuritySettings, Tls, TlsError};

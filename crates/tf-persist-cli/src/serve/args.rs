@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::builder::{BoolishValueParser, OsStringValueParser, TypedValueParser};
 use clap::{Arg, Args as ClapArgs, Command, ValueEnum};
 
+use super::container::{Contract, PlatformChoice};
 use super::request_log::RequestLogArgs;
 use super::session::SessionArgs;
 use crate::common_args::{LibraryArgs, env_var, tolerance};
@@ -99,9 +100,13 @@ pub(crate) struct ServeArgs {
     /// Wait N microseconds before each retry
     #[arg(long, value_name = "N", default_value = "60000000", allow_negative_numbers = true, help_heading = "Models")]
     pub(crate) load_retry_interval_micros: i64,
-    /// Load up to N versions at once; 0 means 1
+    /// Load up to N versions at once; 0 means one per core until the server is ready, and 1 then
     #[arg(long, value_name = "N", default_value = "0", allow_negative_numbers = true, help_heading = "Models")]
     pub(crate) num_load_threads: i32,
+    /// Unload the models that were not asked for the longest time, to keep loaded versions within N bytes; requests load
+    /// them again [default: no limit]
+    #[arg(long, value_name = "N", value_parser = bytes, help_heading = "Models")]
+    pub(crate) max_resident_bytes: Option<u64>,
     /// Run the requests in `assets.extra/tf_serving_warmup_requests` before a version becomes available
     #[arg(long, value_name = "BOOL", default_value = "true", help_heading = "Models")]
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
@@ -135,6 +140,9 @@ pub(crate) struct ServeArgs {
     /// Listen for gRPC on this UNIX socket as well
     #[arg(long, value_name = "PATH", value_parser = path(), help_heading = "Ports")]
     pub(crate) grpc_socket_path: Option<PathBuf>,
+    /// Listen and answer as this platform expects of a container
+    #[arg(long, value_name = "PLATFORM", value_enum, default_value = "auto", help_heading = "Ports")]
+    pub(crate) platform: PlatformChoice,
     /// Give up a REST request after N milliseconds; 0 means never
     #[arg(long, value_name = "N", default_value = "30000", allow_negative_numbers = true, help_heading = "Ports")]
     pub(crate) rest_api_timeout_in_ms: i64,
@@ -249,6 +257,9 @@ pub(crate) struct ServeArgs {
     pub(crate) without_effect: WithoutEffect,
     #[command(flatten)]
     pub(crate) library: LibraryArgs,
+    /// What the platform expects.
+    #[arg(skip)]
+    pub(crate) contract: Option<Contract>,
 }
 
 /// Flags of TensorFlow Serving without an effect here. They are accepted so that its command lines work, and the log
@@ -347,6 +358,10 @@ fn port(text: &str) -> Result<Port, String> {
 
 fn count(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "not a number of at least 1".into())
+}
+
+fn bytes(text: &str) -> Result<u64, String> {
+    text.parse().ok().filter(|bytes| *bytes > 0).ok_or_else(|| "not a number of at least 1".into())
 }
 
 fn connections(text: &str) -> Result<usize, String> {

@@ -1,8 +1,9 @@
-//! `tf-persist serve-local`.
+//! `tf-persist serve-local`, and `serve` as containers start it.
 
 mod args;
 #[cfg(feature = "remote")]
 mod buckets;
+mod container;
 mod files;
 #[cfg(test)]
 mod flag_tests;
@@ -15,9 +16,12 @@ mod request_log;
 mod run;
 mod session;
 mod settings;
+#[cfg(feature = "remote")]
+mod storage_uri;
 mod store;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use args::{ServeArgs, complete};
+pub(crate) use container::Invoked;
 pub(crate) use run::run;

@@ -14,6 +14,8 @@ use tf_persist_store::{ModelName, Result, Store};
 use super::buckets::{Buckets, Fetched};
 #[cfg(feature = "remote")]
 use super::remote_store::{Fetcher, RemoteCatalog};
+#[cfg(feature = "remote")]
+use super::storage_uri::StorageUri;
 use super::store::{Proof, StoreCatalog};
 use crate::common_args::has_scheme;
 #[cfg(not(feature = "remote"))]
@@ -111,12 +113,21 @@ impl Origin {
 pub(super) struct RemotePlaces {
     #[cfg(feature = "remote")]
     buckets: Arc<Buckets>,
+    may_be_models: bool,
+}
+
+impl RemotePlaces {
+    /// Whether a base path may be a model itself, and not a folder of versions.
+    pub(super) fn may_be_models(self, may_be_models: bool) -> Self {
+        Self { may_be_models, ..self }
+    }
 }
 
 #[cfg(feature = "remote")]
 impl RemotePlaces {
     pub(super) fn paths(&self) -> Option<Arc<dyn RemotePaths>> {
-        Some(Arc::clone(&self.buckets) as _)
+        let buckets = Arc::clone(&self.buckets);
+        Some(if self.may_be_models { Arc::new(StorageUri::new(buckets)) } else { buckets })
     }
 
     /// Fetches versions before they are prepared.

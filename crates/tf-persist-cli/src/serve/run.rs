@@ -11,11 +11,13 @@ use tokio::sync::oneshot;
 use tokio::task::block_in_place;
 
 use super::args::{Port, ServeArgs, WITHOUT_EFFECT};
-use super::{files, log, settings};
+use super::container::Invoked;
+use super::{container, files, log, settings};
 use crate::error::Hinted;
 use crate::signals::Stop;
 
-pub(crate) fn run(args: ServeArgs, matches: &ArgMatches) -> anyhow::Result<()> {
+pub(crate) fn run(mut args: ServeArgs, matches: &ArgMatches, invoked: Invoked) -> anyhow::Result<()> {
+    container::apply(&mut args, matches, invoked)?;
     let settings = settings::settings(&args)?;
     log::begin(args.log_format, args.log_level);
     for (name, _, why) in WITHOUT_EFFECT {

@@ -60,9 +60,12 @@ pub(super) fn settings(args: &ServeArgs) -> anyhow::Result<Settings> {
         Some(false) => LabelRule::Available,
         Some(true) => LabelRule::Any,
     };
-    let poll = args.file_system_poll_wait_seconds.unwrap_or_else(|| Origin::poll_interval(origin.as_ref()));
+    let is_fixed = args.contract.as_ref().is_some_and(|contract| contract.is_fixed);
+    let default_poll = || if is_fixed { 0 } else { Origin::poll_interval(origin.as_ref()) };
+    let poll = args.file_system_poll_wait_seconds.unwrap_or_else(default_poll);
     let remote_poll = args.file_system_poll_wait_seconds.unwrap_or(ELSEWHERE);
-    let remote_paths = RemotePlaces::default();
+    let contract = args.contract.as_ref();
+    let remote_paths = RemotePlaces::default().may_be_models(contract.is_some_and(|it| it.storage_uri.is_some()));
     let models = ModelSettings::default()
         .poll(seconds(poll))
         .remote_paths(remote_paths.paths())
@@ -78,7 +81,8 @@ pub(super) fn settings(args: &ServeArgs) -> anyhow::Result<Settings> {
     let http = HttpSettings::default()
         .address(rest_port)
         .timeout(Duration::from_millis(u64::try_from(args.rest_api_timeout_in_ms).unwrap_or(0)))
-        .cors(args.rest_api_enable_cors_support);
+        .cors(args.rest_api_enable_cors_support)
+        .platform(contract.map(|contract| contract.platform.clone()));
     let grpc = GrpcSettings::default()
         .address(grpc_port)
         .socket(socket)
@@ -150,11 +154,15 @@ fn source(args: &ServeArgs, origin: Option<&Origin>) -> anyhow::Result<ModelSour
     if let Some(origin) = origin {
         return origin.catalog(given_name(args).map(str::parse::<ModelName>).transpose()?);
     }
+    if let Some(source) = args.contract.as_ref().and_then(|contract| contract.source.clone()) {
+        return Ok(source);
+    }
     if let Some(path) = given(&args.model_config_file) {
         let poll = seconds(args.model_config_file_poll_wait_seconds);
         return Ok(ModelSource::ConfigFile { path: path.clone(), poll });
     }
-    let Some(path) = given(&args.model_base_path) else {
+    let storage_uri = args.contract.as_ref().and_then(|contract| contract.storage_uri.as_ref()).map(PathBuf::from);
+    let Some(path) = given(&args.model_base_path).or(storage_uri.as_ref()) else {
         return misuse(
             "--model_base_path, --model_config_file and --store are empty: one of them must name the models to serve",
         );
@@ -213,14 +221,21 @@ fn load(
         && match (source, &origin) {
             (ModelSource::BasePath { .. }, _) => true,
             (ModelSource::Catalog(_), Some(origin)) => given_name(args).is_some() || origin.models()?.len() == 1,
+            // Of a container with one model.
+            (ModelSource::Catalog(catalog), None) => catalog.look().is_ok_and(|models| models.len() == 1),
             _ => false,
         };
-    Ok(LoadSettings::default()
+    let settings = LoadSettings::default();
+    let threads = usize::try_from(args.num_load_threads).ok().filter(|threads| *threads > 0);
+    // The default has more threads at the start.
+    let settings = threads.map_or(settings.clone(), |threads| settings.threads(threads).start_threads(threads));
+    Ok(settings
         .options(load_options(args, &session, tags)?)
         .intra_op_threads_by_model(intra_op_threads_by_model)
+        .max_resident_bytes(args.max_resident_bytes)
+        .unload_least_used(args.contract.as_ref().is_none_or(|contract| !contract.unloads_itself))
         .retries(args.max_num_load_retries)
         .retry_interval(retry_interval(args))
-        .threads(usize::try_from(args.num_load_threads).unwrap_or(0).max(1))
         .warm_up(warm_up)
         .warm_up_iterations(iterations)
         .check(args.check)

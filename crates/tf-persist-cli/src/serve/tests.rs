@@ -2,9 +2,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::{Args as _, Command, FromArgMatches};
-use tf_persist_serve::{LabelRule, ModelSource, Pem, Settings};
+use tf_persist_serve::{LabelRule, ModelSource, Pem, Platform, Settings};
 
 use super::args::{ServeArgs, WITHOUT_EFFECT, complete};
+use super::container::{Invoked, apply_from};
 use super::files;
 use super::settings::settings;
 
@@ -96,8 +97,17 @@ fn numbers_mean_the_same_as_in_tensorflow_serving() {
     let (poll, remote_poll) = (|line: &str| set(line).models.poll, |line: &str| set(line).models.remote_poll);
     let three = "--file_system_poll_wait_seconds=3";
     assert_eq!((poll(three), remote_poll(three)), (Some(Duration::from_secs(3)), Some(Duration::from_secs(3))));
+    assert_eq!(set("").models.load.max_resident_bytes, None);
+    assert_eq!(set("--max_resident_bytes=5000000000").models.load.max_resident_bytes, Some(5_000_000_000));
     let negative = set("--num_request_iterations_for_warmup=-1 --num_load_threads=-1").models.load;
     assert_eq!((negative.warm_up_iterations, negative.threads), (1, 1));
+    let cores = std::thread::available_parallelism().unwrap().get();
+    let threads = |line: &str| {
+        let load = set(line).models.load;
+        (load.threads, load.start_threads)
+    };
+    assert_eq!((threads(""), threads("--num_load_threads=-1")), ((1, cores), (1, cores)));
+    assert_eq!((threads("--num_load_threads=1"), threads("--num_load_threads=3")), ((1, 1), (3, 3)));
     assert!(set("--enable_signature_method_name_check").run.check_method_names && !set("").run.check_method_names);
     assert_eq!(settings.http.timeout, Duration::ZERO);
     assert_eq!(settings.models.load.retry_interval, Duration::ZERO);
@@ -181,6 +191,8 @@ fn contradictory_flags_are_refused() {
         "--enable_batching=perhaps",
         "--max_num_load_retries=-1",
         "--max_body_bytes=0",
+        "--max_resident_bytes=0",
+        "--platform=azure",
         "--drain_timeout=-1",
         "--client_timeout=0",
         "--idle_timeout=0",
@@ -231,4 +243,77 @@ fn label_and_reload_flags_set_the_settings() {
     }
     assert!(!set("--enable_reload_config_request=false").grpc.reload_config);
     assert!(set("--enable-reload-config-request").grpc.reload_config);
+}
+
+/// The settings of a command line in an environment.
+fn on_platform(line: &str, invoked: Invoked, variables: &[(&str, &str)]) -> anyhow::Result<Settings> {
+    let command = complete(ServeArgs::augment_args(Command::new("serve")));
+    let matches = command.try_get_matches_from(format!("serve {line}").split_whitespace()).unwrap();
+    let mut args = ServeArgs::from_arg_matches(&matches).unwrap();
+    let value = |name: &str| variables.iter().find(|(other, _)| *other == name).map(|(_, value)| (*value).to_owned());
+    apply_from(&mut args, &matches, invoked, &value)?;
+    settings(&args)
+}
+
+#[test]
+fn sagemaker_starts_serve_without_flags() {
+    let settings = on_platform("", Invoked::Serve, &[]).unwrap();
+    assert_eq!(settings.http.address.unwrap(), SocketAddr::from(([0, 0, 0, 0], 8080)));
+    assert_eq!((settings.grpc.address, settings.models.poll), (None, None));
+    let Some(ModelSource::Catalog(catalog)) = &settings.models.source else { panic!("{:?}", settings.models.source) };
+    assert_eq!(catalog.name(), "the folder `/opt/ml/model`");
+    assert!(matches!(settings.http.platform, Some(Platform::SageMaker(it)) if it.default_model.is_none()));
+
+    let variables = [("SAGEMAKER_BIND_TO_PORT", "9000"), ("SAGEMAKER_TFS_DEFAULT_MODEL_NAME", "m")];
+    let line = "--model_base_path=/elsewhere --host=127.0.0.1 --port=8500";
+    let settings = on_platform(line, Invoked::ServeLocal, &variables).unwrap();
+    assert_eq!(settings.http.address.unwrap(), SocketAddr::from(([127, 0, 0, 1], 9000)));
+    assert!(settings.grpc.address.is_some());
+    assert!(matches!(settings.models.source, Some(ModelSource::Catalog(it)) if it.name() == "the folder `/elsewhere`"));
+    let Some(Platform::SageMaker(contract)) = settings.http.platform else { panic!("another platform") };
+    assert_eq!((contract.default_model.as_deref(), contract.multi_model.is_some()), (Some("m"), false));
+
+    let settings = on_platform("", Invoked::Serve, &[("SAGEMAKER_MULTI_MODEL", "true")]).unwrap();
+    assert!(matches!(settings.http.platform, Some(Platform::SageMaker(it)) if it.multi_model.is_some()));
+    let load = settings.models.load;
+    assert!(!load.unload_least_used && load.max_resident_bytes.is_some_and(|bytes| bytes > 1 << 20));
+}
+
+#[test]
+fn vertex_ai_names_port_routes_and_model() {
+    let routes = [("AIP_HEALTH_ROUTE", "/h"), ("AIP_PREDICT_ROUTE", "/p"), ("AIP_STORAGE_URI", "gs://bucket/model")];
+    let variables = [&[("AIP_HTTP_PORT", "7080")][..], &routes].concat();
+    for (line, invoked) in [("", Invoked::Serve), ("", Invoked::ServeLocal)] {
+        let settings = on_platform(line, invoked, &variables).unwrap();
+        assert_eq!(settings.http.address.unwrap(), SocketAddr::from(([0, 0, 0, 0], 7080)));
+        let source = ModelSource::BasePath { name: "default".into(), path: "gs://bucket/model".into() };
+        assert_eq!((settings.models.source, settings.grpc.address), (Some(source), None));
+        let Some(Platform::Vertex(contract)) = settings.http.platform else { panic!("another platform") };
+        assert_eq!((contract.health_route.as_str(), contract.predict_route.as_str()), ("/h", "/p"));
+    }
+    // A flag names a model in the image.
+    let settings = on_platform("--model_base_path=/m --model_name=n", Invoked::Serve, &variables).unwrap();
+    assert_eq!(settings.models.source, Some(ModelSource::BasePath { name: "n".into(), path: "/m".into() }));
+    let ids = [("AIP_HTTP_PORT", "8080"), ("AIP_ENDPOINT_ID", "1"), ("AIP_DEPLOYED_MODEL_ID", "2")];
+    let settings = on_platform("--model_base_path=/m", Invoked::Serve, &ids).unwrap();
+    let Some(Platform::Vertex(contract)) = settings.http.platform else { panic!("another platform") };
+    assert_eq!(contract.predict_route, "/v1/endpoints/1/deployedModels/2:predict");
+}
+
+#[test]
+fn platforms_are_chosen_and_refused() {
+    let platform = |line: &str, variables: &[(&str, &str)]| {
+        let line = format!("--model_base_path=/m {line}");
+        on_platform(&line, Invoked::ServeLocal, variables).unwrap().http.platform
+    };
+    assert!(platform("", &[]).is_none() && platform("--platform=none", &[("AIP_HTTP_PORT", "1")]).is_none());
+    assert!(matches!(platform("--platform=sagemaker", &[]), Some(Platform::SageMaker(_))));
+    assert!(matches!(platform("--platform=vertex", &[]), Some(Platform::Vertex(_))));
+    for (variable, value) in [("AIP_HTTP_PORT", "http"), ("AIP_HTTP_PORT", "0"), ("SAGEMAKER_BIND_TO_PORT", "70000")] {
+        let error = on_platform("--model_base_path=/m", Invoked::ServeLocal, &[(variable, value)]).unwrap_err();
+        assert!(error.to_string().contains(variable), "{error}");
+    }
+    let variables = [("AIP_HTTP_PORT", "80"), ("AIP_PREDICT_ROUTE", "predict")];
+    let error = on_platform("--model_base_path=/m", Invoked::Serve, &variables).unwrap_err();
+    assert!(error.to_string().contains("AIP_PREDICT_ROUTE is \"predict\""), "{error}");
 }

@@ -3,7 +3,7 @@
 use crate::support::Dir;
 
 /// The commands, as subcommands of `tf-persist`.
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 14] = [
     "",
     "inspect",
     "scan",
@@ -12,6 +12,7 @@ const COMMANDS: [&str; 13] = [
     "train",
     "verify",
     "diff",
+    "serve",
     "serve-local",
     "runtime",
     "runtime install",

@@ -35,7 +35,8 @@ impl LoadSavedModel for SavedModel {
         match options.optimize {
             Optimize::Off => checked.load(&options),
             Optimize::On => optimize::without_trial(&checked, &options),
-            Optimize::Auto => optimize::fastest(&checked, &options),
+            Optimize::Auto => optimize::fastest(&checked, &options, true),
+            Optimize::Remembered => optimize::fastest(&checked, &options, false),
         }
     }
 }

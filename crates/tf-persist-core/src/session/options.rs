@@ -40,6 +40,9 @@ pub enum Optimize {
     /// answered requests as the graph as it is did within [`LoadOptions::optimize_tolerance`]. The requests are those
     /// that are recorded in the model, else generated ones.
     Auto,
+    /// What an earlier trial chose, if [`LoadOptions::optimize_cache`] remembers it, else the graph as it is: a load with
+    /// `Auto` that must not take long.
+    Remembered,
 }
 
 /// Options of loading. The defaults are those of TensorFlow, except that soft placement is on, so that a graph that is
@@ -138,6 +141,12 @@ impl LoadOptions {
     pub fn optimize(mut self, optimize: Optimize) -> Self {
         self.optimize = optimize;
         self
+    }
+
+    /// Whether the model is changed in memory to be faster.
+    #[must_use]
+    pub fn optimization(&self) -> Optimize {
+        self.optimize
     }
 
     /// How far the answers of a changed model may be from those of the model as it is, with [`Optimize::Auto`].

@@ -190,7 +190,9 @@ impl GrpcService {
             }
             Call::GetModelMetadata => {
                 let request = MetadataRequest::parse(&message)?;
-                let servable = prediction_service::find(state, metadata::check(&request)?)?;
+                let spec = metadata::check(&request)?;
+                prediction_service::check_name(spec)?;
+                let servable = state.models().find_loaded(&spec.name, &spec.version, deadline).await?;
                 // The signatures are read from the model's file.
                 offload(move || metadata::answer(&servable)).await?
             }

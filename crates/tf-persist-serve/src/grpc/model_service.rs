@@ -27,10 +27,10 @@ pub(super) fn status(models: &Models, spec: &ModelSpec) -> Result<Bytes, Status>
 }
 
 fn version_status(status: VersionStatus) -> pb::ModelVersionStatus {
-    let state = match status.state {
+    let state = match status.state.for_clients() {
         State::Start => StateNumber::START,
         State::Loading => StateNumber::LOADING,
-        State::Available => StateNumber::AVAILABLE,
+        State::Available | State::Unloaded => StateNumber::AVAILABLE,
         State::Unloading => StateNumber::UNLOADING,
         State::End => StateNumber::END,
     };

@@ -36,15 +36,12 @@ const STARTUP_POLL_INTERVAL: Duration = Duration::from_millis(5);
 /// in bytes.
 const MAX_FILLED_BYTES: usize = 256 << 20;
 
-/// The version that a request names.
-///
-/// # Errors
-/// If it names no model, or as [`Models::find`](crate::models::Models::find).
-pub(super) fn find(state: &ServerState, spec: &ModelSpec) -> Result<Arc<Servable>, Status> {
+/// Checks that a request names a model.
+pub(super) fn check_name(spec: &ModelSpec) -> Result<(), Status> {
     if spec.name.is_empty() {
         return Err(Status::invalid_argument("ModelSpec has no name specified."));
     }
-    state.models().find(&spec.name, &spec.version)
+    Ok(())
 }
 
 /// Finds a version; while the server starts, waits for a version that is being loaded. TensorFlow Serving opens its
@@ -56,10 +53,11 @@ pub(super) async fn find_or_wait(
 ) -> Result<Arc<Servable>, Status> {
     let end = Instant::now() + MAX_STARTUP_WAIT;
     let end = deadline.map_or(end, |deadline| end.min(deadline));
+    check_name(spec)?;
     loop {
         // In this order, so that a version that becomes available in between is found in the next round.
         let was_ready = state.models().are_ready();
-        let found = find(state, spec);
+        let found = state.models().find_loaded(&spec.name, &spec.version, Some(end)).await;
         let is_missing = matches!(&found, Err(status) if status.code == Code::NotFound);
         if !is_missing || was_ready || !is_loading(state, spec) || Instant::now() >= end {
             return found;

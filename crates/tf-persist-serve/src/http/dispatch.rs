@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use super::body;
 use super::handlers::{self, RequestBody, RequestError};
 use super::reply::{self, Reply};
-use super::{pages, routes, v2};
+use super::{pages, platforms, routes, v2};
 use crate::api::{Api, Protocol};
 use crate::catch_panic::catch_panic;
 use crate::metrics::ModelMetrics;
@@ -49,6 +49,10 @@ async fn route_request(state: &ServerState, request: Request<Incoming>) -> Reply
             return preflight(&head);
         }
         return v2::respond(state, &head, path, body).await;
+    }
+    if let Some(route) = platforms::find(state, &head) {
+        // On the heap: other requests need not carry its size along.
+        return Box::pin(platforms::answer(state, route, &head, body)).await;
     }
     if !routes::is_api_path(path) || pages::is_metrics(state, path) {
         body::drain(body).await;

@@ -48,7 +48,7 @@ impl RequestBody {
         self.gzip || self.bytes.len() > OFFLOAD_BYTES
     }
 
-    fn into_bytes(self, state: &ServerState) -> Result<Bytes, RequestError> {
+    pub(super) fn into_bytes(self, state: &ServerState) -> Result<Bytes, RequestError> {
         if self.gzip {
             return body::inflate(&self.bytes, &state.settings().security.limits).map_err(RequestError::Body);
         }
@@ -63,13 +63,22 @@ pub(super) async fn handle(
     request_body: RequestBody,
     metrics: &ModelMetrics,
 ) -> Result<Vec<u8>, RequestError> {
-    match route.api {
+    let wants_model = !matches!(route.api, Api::GetModelStatus);
+    let in_use = if wants_model && state.models().are_unloaded_to_save_memory() {
+        let deadline = deadline(state, Instant::now());
+        Box::pin(state.models().keep_loaded(&route.model, &route.version, deadline)).await?
+    } else {
+        None
+    };
+    let answer = match route.api {
         Api::Predict => predict(state, route, request_body, metrics).await,
         Api::Classify | Api::Regress => classify_or_regress(state, route, request_body, metrics).await,
         _ if route.model.is_empty() => Err(Status::invalid_argument("Missing model name in request.").into()),
         Api::GetModelMetadata => metadata(state, route).await.map_err(RequestError::Status),
         _ => status(state, route).map_err(RequestError::Status),
-    }
+    };
+    drop(in_use);
+    answer
 }
 
 /// A decoded predict request.

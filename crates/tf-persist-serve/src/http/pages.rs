@@ -37,7 +37,7 @@ pub(super) fn find(state: &ServerState, method: &Method, path: &str) -> Option<R
 }
 
 /// Whether the server is ready for requests, and if not, which models it waits for.
-fn ready(state: &ServerState) -> Reply {
+pub(super) fn ready(state: &ServerState) -> Reply {
     if state.is_shutting_down() {
         return not_ready(&json!({"ready": false, "stopping": true}));
     }
@@ -45,7 +45,8 @@ fn ready(state: &ServerState) -> Reply {
         return reply::text(StatusCode::OK, "ok\n".into());
     }
     let unready = |model: &ModelStatus| {
-        !model.pending_labels.is_empty() || model.versions.iter().all(|version| version.state != State::Available)
+        !model.pending_labels.is_empty()
+            || model.versions.iter().all(|version| version.state.for_clients() != State::Available)
     };
     let waited_for: Vec<String> = state.models().list().into_iter().filter(unready).map(|model| model.name).collect();
     not_ready(&json!({"ready": false, "stopping": false, "waiting_for": waited_for}))

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::platforms::Platform;
 use crate::setters::setters;
 
 /// Settings of the REST interface.
@@ -15,6 +16,8 @@ pub struct HttpSettings {
     pub timeout: Duration,
     /// Whether every response has CORS headers (`rest_api_enable_cors_support`).
     pub cors: bool,
+    /// The platform that started the server, whose routes are answered, too.
+    pub platform: Option<Platform>,
 }
 
 impl HttpSettings {
@@ -22,11 +25,12 @@ impl HttpSettings {
         address: impl Into<Option<SocketAddr>>,
         timeout: Duration,
         cors: bool,
+        platform: impl Into<Option<Platform>>,
     }
 }
 
 impl Default for HttpSettings {
     fn default() -> Self {
-        Self { address: None, timeout: Duration::from_secs(30), cors: false }
+        Self { address: None, timeout: Duration::from_secs(30), cors: false, platform: None }
     }
 }

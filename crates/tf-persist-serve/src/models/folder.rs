@@ -12,8 +12,8 @@ use sha2::{Digest, Sha256};
 /// The extensions of models in one file. The rest of the name is the version.
 const FILES: [&str; 3] = [".tfpack", ".keras", ".h5"];
 
-/// The files that make a folder a SavedModel, for a warning.
-const GRAPHS: [&str; 3] = ["saved_model.pb", "saved_model.pbtxt", "saved_model.cpb"];
+/// The files that make a folder a SavedModel.
+pub(super) const GRAPHS: [&str; 3] = ["saved_model.pb", "saved_model.pbtxt", "saved_model.cpb"];
 
 /// How many files of a version are checked for changes.
 const MAX_STAMPED_FILES: usize = 10_000;

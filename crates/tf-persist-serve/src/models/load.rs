@@ -3,20 +3,22 @@
 use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::SystemTime;
 
 use tf_persist_core::Code;
 
+use super::LoadSettings;
 use super::catalog::{Prepare, Refusal};
 use super::crash_journal::{CrashJournal, Quarantine};
+use super::folder::FileStamp;
 use super::manager::Event;
 use super::poll::stamp;
-use super::state_machine::{LoadError, LoadJob, LoadOutcome};
+use super::resident::{self, NoRoom, Reservation, Room};
+use super::version_entry::{LoadError, LoadJob, LoadOutcome};
 use crate::status::Status;
 
 /// Loads versions. Tests have a loader without TensorFlow.
@@ -33,7 +35,12 @@ pub(super) trait Loader: Send + Sync + 'static {
     }
 
     /// Loads a version and warms it up.
-    fn load(&self, model: &str, version: i64, path: &Path) -> Result<Self::Loaded, LoadError>;
+    fn load(&self, job: &LoadJob, reservation: Option<Reservation>) -> Result<Self::Loaded, LoadError>;
+
+    /// Whether a trial of the fast path, which the load left out, may make it faster.
+    fn is_untried(&self, _loaded: &Self::Loaded) -> bool {
+        false
+    }
 
     /// Whether an abandoned run still uses it, so that it must not be dropped yet.
     fn is_busy(&self, _loaded: &Self::Loaded) -> bool {
@@ -47,58 +54,128 @@ pub(super) trait Loader: Send + Sync + 'static {
 /// Versions that wait to be loaded.
 #[derive(Default)]
 pub(super) struct LoadQueue {
-    waiting: Mutex<(VecDeque<LoadJob>, bool)>,
+    state: Mutex<QueueState>,
     changed: Condvar,
 }
 
+#[derive(Default)]
+struct QueueState {
+    waiting: VecDeque<LoadJob>,
+    /// Whether the threads that only help at the start are to end.
+    is_started: bool,
+    is_closed: bool,
+}
+
+/// Which loads a thread is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LoadThread {
+    /// All.
+    Lasting,
+    /// Those at the start of the server.
+    AtStart,
+}
+
 impl LoadQueue {
+    fn state(&self) -> MutexGuard<'_, QueueState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn push(&self, job: LoadJob) {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).0.push_back(job);
+        self.state().waiting.push_back(job);
         self.changed.notify_one();
+    }
+
+    /// How many versions wait.
+    pub(super) fn len(&self) -> usize {
+        self.state().waiting.len()
+    }
+
+    /// Ends the threads that are for the start.
+    pub(super) fn end_start(&self) {
+        self.state().is_started = true;
+        self.changed.notify_all();
     }
 
     /// Wakes idle workers so they exit.
     pub(super) fn close(&self) {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).1 = true;
+        self.state().is_closed = true;
         self.changed.notify_all();
     }
 
-    fn pop(&self) -> Option<LoadJob> {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+    fn pop(&self, thread: LoadThread) -> Option<LoadJob> {
+        let mut state = self.state();
         loop {
-            if let Some(job) = waiting.0.pop_front() {
-                return Some(job);
-            }
-            if waiting.1 {
+            if thread == LoadThread::AtStart && state.is_started {
+                // The job that this thread was woken for is left to another.
+                self.changed.notify_one();
                 return None;
             }
-            waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+            if let Some(job) = state.waiting.pop_front() {
+                return Some(job);
+            }
+            if state.is_closed {
+                return None;
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
 
-/// Starts a thread that loads versions.
-pub(super) fn start<L: Loader>(
-    number: usize,
-    loader: Arc<L>,
-    queue: Arc<LoadQueue>,
-    journal: Arc<CrashJournal>,
-    events: Sender<Event<L::Loaded>>,
-) -> Result<(), Status> {
-    let work = move || {
-        while let Some(job) = queue.pop() {
+/// What the threads that load versions share.
+pub(super) struct LoadThreads<L: Loader> {
+    pub(super) loader: Arc<L>,
+    pub(super) queue: Arc<LoadQueue>,
+    pub(super) journal: Arc<CrashJournal>,
+    /// The memory of all versions, if it is limited.
+    pub(super) room: Option<Arc<Room>>,
+    pub(super) events: Sender<Event<L::Loaded>>,
+}
+
+impl<L: Loader> LoadThreads<L> {
+    /// Starts the threads.
+    pub(super) fn start(self, settings: &LoadSettings) -> Result<(), Status> {
+        let (threads, at_start) = (settings.threads.max(1), settings.start_threads);
+        // If models are unloaded to save memory, requests wait for loads at all times.
+        let lasting = if self.room.is_some() { threads.max(at_start) } else { threads };
+        let shared = Arc::new(self);
+        for number in 1..=lasting.max(at_start) {
+            let thread = if number <= lasting { LoadThread::Lasting } else { LoadThread::AtStart };
+            let shared = Arc::clone(&shared);
+            spawn(&format!("load-{number}"), move || shared.run(thread))?;
+        }
+        Ok(())
+    }
+
+    fn run(&self, thread: LoadThread) {
+        while let Some(job) = self.queue.pop(thread) {
             let (id, model) = (job.id, job.model.clone());
-            let outcome = if job.cancelled.load(Ordering::Relaxed) {
-                LoadOutcome::Cancelled
+            let (outcome, bytes) = if job.cancelled.load(Ordering::Relaxed) {
+                (LoadOutcome::Cancelled, 0)
             } else {
-                let _ = events.send(Event::Started { model: model.clone(), id });
-                load(&*loader, &job, &journal)
+                let _ = self.events.send(Event::Started { model: model.clone(), id });
+                self.load(&job)
             };
             // Fails only when the server has stopped.
-            let _ = events.send(Event::Finished { model, id, outcome });
+            let _ = self.events.send(Event::Finished { model, id, outcome, bytes });
         }
-    };
-    spawn(&format!("load-{number}"), work)
+    }
+
+    /// Loads a version. Returns also how much memory it takes, if that is limited.
+    fn load(&self, job: &LoadJob) -> (LoadOutcome<L::Loaded>, u64) {
+        let make_room = |bytes| {
+            let _ = self.events.send(Event::MakeRoom { model: job.model.clone(), bytes });
+            !job.cancelled.load(Ordering::Relaxed)
+        };
+        let make_room: Option<&dyn Fn(u64) -> bool> = if job.evicts { Some(&make_room) } else { None };
+        let mut bytes = 0;
+        let reserve = || {
+            let Some(room) = &self.room else { return Ok(None) };
+            // The files are there by now.
+            bytes = resident::estimate(&job.path);
+            room.reserve(bytes, make_room).map(Some)
+        };
+        (load(&*self.loader, job, &self.journal, reserve), bytes)
+    }
 }
 
 /// Starts a named thread.
@@ -107,7 +184,12 @@ pub(super) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<
     spawned.map(drop).map_err(|error| Status::new(Code::ResourceExhausted, format!("cannot start a thread: {error}")))
 }
 
-fn load<L: Loader>(loader: &L, job: &LoadJob, journal: &CrashJournal) -> LoadOutcome<L::Loaded> {
+fn load<L: Loader>(
+    loader: &L,
+    job: &LoadJob,
+    journal: &CrashJournal,
+    reserve: impl FnOnce() -> Result<Option<Reservation>, NoRoom>,
+) -> LoadOutcome<L::Loaded> {
     let (model, version, path) = (job.model.as_str(), job.version, job.path.as_path());
     loader.begin();
     // Before the files are checked, so that a change during the check is noticed.
@@ -129,11 +211,16 @@ fn load<L: Loader>(loader: &L, job: &LoadJob, journal: &CrashJournal) -> LoadOut
     if let Some(Quarantine { status, left }) = journal.quarantined(path, stamp, SystemTime::now()) {
         return LoadOutcome::Failed(LoadError { retry_after: Some(left), ..LoadError::new(status, true) }, stamp);
     }
+    let reservation = match reserve() {
+        Ok(reservation) => reservation,
+        Err(no_room) => return without_room(no_room, job, stamp),
+    };
     let permit = journal.begin_load(model, version, path, stamp);
-    let loaded = catch_unwind(AssertUnwindSafe(|| loader.load(model, version, path)));
+    let loaded = catch_unwind(AssertUnwindSafe(|| loader.load(job, reservation)));
     journal.end_load(path);
     drop(permit);
     let failure = match loaded {
+        Ok(Ok(servable)) if loader.is_untried(&servable) => return LoadOutcome::Untried(servable),
         Ok(Ok(servable)) => return LoadOutcome::Loaded(servable),
         Ok(Err(failure)) => failure,
         Err(panic) => {
@@ -148,6 +235,22 @@ fn load<L: Loader>(loader: &L, job: &LoadJob, journal: &CrashJournal) -> LoadOut
         return LoadOutcome::Failed(LoadError::new(Status::not_found(message), false), stamp);
     }
     LoadOutcome::Failed(failure, stamp)
+}
+
+/// The outcome for a version for which there is too little memory.
+fn without_room<T>(no_room: NoRoom, job: &LoadJob, stamp: FileStamp) -> LoadOutcome<T> {
+    let (model, version) = (&job.model, job.version);
+    let full = |reason: &str| {
+        let message = format!("there is no memory for version {version} of model {model}: {reason}");
+        Status::new(Code::ResourceExhausted, message)
+    };
+    match no_room {
+        NoRoom::TooLarge => {
+            let status = full("it takes more than all models together may");
+            LoadOutcome::Failed(LoadError::new(status, true), stamp)
+        }
+        NoRoom::Full => LoadOutcome::NoRoom(LoadError::new(full("other models take it"), false), stamp),
+    }
 }
 
 /// The message of a panic.

@@ -23,29 +23,42 @@
 //! - A version that crashed the process twice is [quarantined](LoadSettings::journal) for a while.
 //! - Memory of an unloaded version is returned to the operating system.
 //! - On Linux, loading threads have a lower priority than those that answer requests.
+//! - Where more than a few versions are loaded at once, the trials of the fast path come after they are available.
+//! - Of several models, one that fails to load does not end the server, as long as another can be served.
 
+mod below;
 mod catalog;
 mod config;
 mod crash_journal;
+mod eviction;
 mod folder;
 mod handle;
 mod intra_op_threads;
+mod later_trials;
 mod load;
 mod manager;
 mod poll;
 mod remote_paths;
+mod resident;
+mod sagemaker;
 mod servable;
 mod settings;
 mod state_machine;
 mod tensorflow_loader;
 mod unload;
+mod version_entry;
 mod view;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
+pub use below::ModelsBelow;
 pub use catalog::{Catalog, CatalogModel, Prepare, Refusal};
 pub use remote_paths::{RemotePaths, RemoteVersion};
+pub(crate) use resident::InUse;
+pub(crate) use sagemaker::NotLoaded;
+pub use sagemaker::SageMakerModels;
 pub use servable::{Servable, ServedSignature};
 pub use settings::{LabelRule, LoadSettings, ModelSettings, ModelSource};
 
@@ -57,6 +70,7 @@ use crate::metrics::Metrics;
 use crate::status::Status;
 use handle::Handle;
 use intra_op_threads::IntraOpThreads;
+use resident::Presence;
 use tensorflow_loader::TensorFlowLoader;
 use view::Readiness;
 
@@ -80,6 +94,8 @@ pub enum State {
     Loading,
     /// Serving requests.
     Available,
+    /// Unloaded to save memory, until a request needs it: TensorFlow Serving has no such state.
+    Unloaded,
     /// Serving no new requests.
     Unloading,
     /// Unloaded, or failed to load.
@@ -160,6 +176,56 @@ impl Models {
         self.0.view().find(name, version).cloned()
     }
 
+    /// Checks that a version answers: it is available, or was unloaded to save memory and is loaded by a request.
+    ///
+    /// # Errors
+    /// Those of [`Self::find`].
+    pub(crate) fn check_answers(&self, name: &str, version: &Version) -> Result<(), Status> {
+        let view = self.0.view();
+        match view.find(name, version) {
+            Ok(_) => Ok(()),
+            Err(_) if self.0.has_limit() && view.presence(name, version) == resident::Presence::Unloaded => Ok(()),
+            Err(status) => Err(status),
+        }
+    }
+
+    /// As [`Self::find`], but a version that was unloaded to save memory is loaded first.
+    ///
+    /// # Errors
+    /// Also those of [`Self::keep_loaded`].
+    pub(crate) async fn find_loaded(
+        &self,
+        name: &str,
+        version: &Version,
+        deadline: Option<Instant>,
+    ) -> Result<Arc<Servable>, Status> {
+        if !self.0.has_limit() {
+            return self.find(name, version);
+        }
+        // On the heap: other requests need not carry its size along.
+        let _in_use = Box::pin(self.0.keep_loaded(name, version, deadline)).await?;
+        self.find(name, version)
+    }
+
+    /// Whether models are unloaded to save memory, and requests must keep theirs loaded.
+    pub(crate) fn are_unloaded_to_save_memory(&self) -> bool {
+        self.0.has_limit()
+    }
+
+    /// Keeps a model loaded while the guard is held, and waits until the version that a request names is loaded, if it
+    /// was unloaded to save memory.
+    ///
+    /// # Errors
+    /// `DEADLINE_EXCEEDED` if it is not loaded in time, `UNAVAILABLE` if it cannot be loaded.
+    pub(crate) async fn keep_loaded(
+        &self,
+        name: &str,
+        version: &Version,
+        deadline: Option<Instant>,
+    ) -> Result<Option<InUse>, Status> {
+        self.0.keep_loaded(name, version, deadline).await
+    }
+
     /// The status of the versions of a model, newest first, or of one version. Labels are ignored, as in TensorFlow
     /// Serving (`model_servers/get_model_status_impl.cc`).
     ///
@@ -194,6 +260,23 @@ impl Models {
     #[must_use]
     pub fn is_pending(&self, name: &str, version: Option<i64>) -> bool {
         self.0.view().is_pending(name, version)
+    }
+
+    /// Whether requests for a version are answered, perhaps after it was loaded again.
+    ///
+    /// # Errors
+    /// As [`Self::find`].
+    pub(crate) fn answers(&self, name: &str, version: &Version) -> Result<(), Status> {
+        let view = self.0.view();
+        match view.presence(name, version) {
+            Presence::Settled => view.find(name, version).map(drop),
+            Presence::Unloaded | Presence::Loading => Ok(()),
+        }
+    }
+
+    /// Whether a model is one of the current configuration.
+    pub(crate) fn is_configured(&self, name: &str) -> bool {
+        self.0.view().tables.get(name).is_some_and(|table| table.is_configured)
     }
 
     /// Notifies of changes of any model's status.
@@ -248,6 +331,12 @@ impl fmt::Display for State {
 }
 
 impl State {
+    /// The state as TensorFlow Serving's clients know it: a version is available to them if their requests are answered.
+    #[must_use]
+    pub fn for_clients(self) -> Self {
+        if self == Self::Unloaded { Self::Available } else { self }
+    }
+
     /// As TensorFlow Serving calls it.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -255,6 +344,7 @@ impl State {
             Self::Start => "START",
             Self::Loading => "LOADING",
             Self::Available => "AVAILABLE",
+            Self::Unloaded => "UNLOADED",
             Self::Unloading => "UNLOADING",
             Self::End => "END",
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tf_persist_core::{LoadedModel, Signature};
 
+use super::resident::Reservation;
 use crate::batching::{self, BatchQueue, Turn};
 use crate::metrics::Metrics;
 use crate::request_log::SignatureId;
@@ -19,6 +20,8 @@ pub struct Servable {
     signatures: Vec<(String, Result<Arc<ServedSignature>, Status>)>,
     runs: batching::VersionWorkers,
     check_method_names: bool,
+    /// Given back after the model is dropped.
+    _reservation: Option<Reservation>,
 }
 
 /// A signature of a servable, with its queue.
@@ -62,7 +65,20 @@ impl Servable {
         };
         let signatures = names.map(|signature| (signature.clone(), serve(&signature))).collect();
         let check_method_names = run.check_method_names;
-        Ok(Self { name: name.to_owned(), version, model, signatures, runs: shared, check_method_names })
+        Ok(Self {
+            name: name.to_owned(),
+            version,
+            model,
+            signatures,
+            runs: shared,
+            check_method_names,
+            _reservation: None,
+        })
+    }
+
+    /// Gives back this memory when the servable is dropped.
+    pub(super) fn with_reservation(self, reservation: Option<Reservation>) -> Self {
+        Self { _reservation: reservation, ..self }
     }
 
     /// The name of the model.

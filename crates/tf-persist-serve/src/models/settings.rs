@@ -81,6 +81,14 @@ pub struct LoadSettings {
     pub retry_interval: Duration,
     /// How many versions are loaded at once (`num_load_threads`, where 0 stands for 1).
     pub threads: usize,
+    /// How many are loaded at once until the server is ready, if that is more.
+    pub start_threads: usize,
+    /// How many bytes loaded versions may take together, by an estimate from the sizes of their files; `None` for no
+    /// limit.
+    pub max_resident_bytes: Option<u64>,
+    /// Whether the models that were not asked for the longest time are unloaded to make room for others, and loaded again
+    /// when a request needs them. Otherwise, a version without room fails to load.
+    pub unload_least_used: bool,
     /// Whether the requests in `assets.extra/tf_serving_warmup_requests` run before a version is available
     /// (`enable_model_warmup`).
     pub warm_up: bool,
@@ -120,6 +128,9 @@ impl LoadSettings {
         retries: u32,
         retry_interval: Duration,
         threads: usize,
+        start_threads: usize,
+        max_resident_bytes: impl Into<Option<u64>>,
+        unload_least_used: bool,
         warm_up: bool,
         warm_up_iterations: u32,
         check: bool,
@@ -150,6 +161,9 @@ impl Default for LoadSettings {
             retries: 5,
             retry_interval: Duration::from_secs(60),
             threads: 1,
+            start_threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            max_resident_bytes: None,
+            unload_least_used: true,
             warm_up: true,
             warm_up_iterations: 1,
             check: false,

@@ -7,12 +7,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::Ordering;
+use std::time::Instant;
 
-use super::catalog::{CatalogModel, Followed, Refusal};
+use super::catalog::{CatalogModel, Followed};
 use super::config::ModelConfig;
 use super::folder::{FileStamp, FoundVersions};
+use super::later_trials::LaterTrial;
+use super::resident::Usage;
+use super::version_entry::{FileStamps, LoadJob, LoadOutcome, Phase, RetryPolicy, VersionEntry};
 use super::view::ModelTable;
 use super::{State, VersionStatus};
 use crate::status::Status;
@@ -20,62 +23,25 @@ use crate::status::Status;
 /// How many ended versions of a model are remembered.
 pub(super) const MAX_ENDED: usize = 100;
 
-/// Why a version failed to load.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct LoadError {
-    /// The error.
-    pub(super) status: Status,
-    /// How to fix it.
-    pub(super) hint: Option<String>,
-    /// Whether another attempt would fail too, unless the files change.
-    pub(super) is_final: bool,
-    /// The pause after which a final error is retried nevertheless.
-    pub(super) retry_after: Option<Duration>,
-}
-
-impl LoadError {
-    pub(super) fn new(status: Status, is_final: bool) -> Self {
-        Self { status, hint: None, is_final, retry_after: None }
-    }
-}
-
-impl From<Refusal> for LoadError {
-    fn from(refusal: Refusal) -> Self {
-        let Refusal { status, hint, retry_after } = refusal;
-        Self { status, hint, is_final: true, retry_after }
-    }
-}
-
-/// The outcome of a load.
-pub(super) enum LoadOutcome<T> {
-    Loaded(T),
-    Failed(LoadError, FileStamp),
-    /// Cancelled before it began.
-    Cancelled,
-}
-
-/// A version to load.
-#[derive(Debug, Clone)]
-pub(super) struct LoadJob {
-    pub(super) id: u64,
-    pub(super) model: String,
-    pub(super) version: i64,
-    pub(super) path: PathBuf,
-    /// Set when the version is no longer aspired.
-    pub(super) cancelled: Arc<AtomicBool>,
-}
-
 /// What to do next.
 pub(super) enum Action<T> {
     Load(LoadJob),
     Unload { id: u64, servable: Arc<T> },
 }
 
-/// How failed loads are retried.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct RetryPolicy {
-    pub(super) max: u32,
-    pub(super) interval: Duration,
+/// A loaded version that is to be unloaded.
+pub(super) struct Unwanted<T> {
+    /// Which version has ended then.
+    pub(super) id: u64,
+    pub(super) servable: Arc<T>,
+}
+
+impl<T> Unwanted<T> {
+    /// No version ends with it.
+    pub(super) fn part(servable: Arc<T>) -> Self {
+        const OF_NO_VERSION: u64 = 0;
+        Self { id: OF_NO_VERSION, servable }
+    }
 }
 
 /// A model: its configuration and its versions.
@@ -89,52 +55,14 @@ pub(super) struct Model<T> {
     pub(super) was_polled: bool,
     /// A problem with its base path, or with the state of it in a catalog.
     pub(super) problem: Option<String>,
+    /// Who uses it.
+    pub(super) usage: Arc<Usage>,
     /// What a catalog wants of it, if it is one of a catalog.
     followed: Option<Followed>,
-    entries: Vec<VersionEntry<T>>,
+    pub(super) entries: Vec<VersionEntry<T>>,
     /// Ended versions: a number that orders their ends, and the error if they failed to load.
     ended: BTreeMap<i64, (u64, Option<Status>)>,
     endings: u64,
-}
-
-/// A version at a path.
-struct VersionEntry<T> {
-    id: u64,
-    version: i64,
-    path: PathBuf,
-    is_aspired: bool,
-    phase: Phase<T>,
-    attempts: u32,
-    error: Option<Status>,
-    hint: Option<String>,
-    cancelled: Arc<AtomicBool>,
-}
-
-enum Phase<T> {
-    /// Found.
-    New,
-    /// In the queue of the loading threads.
-    Queued,
-    Loading,
-    /// Failed; retried at this time, or when the files change.
-    Waiting {
-        until: Instant,
-        stamps: FileStamps,
-    },
-    Ready(Arc<T>),
-    Unloading,
-    /// Failed; retried when the files change, and at this time if there is one.
-    Failed {
-        stamps: FileStamps,
-        retry_at: Option<Instant>,
-    },
-}
-
-/// The stamps of a failed version's files: when it failed, and at the last poll.
-#[derive(Debug, Clone, Copy)]
-struct FileStamps {
-    failed: FileStamp,
-    seen: FileStamp,
 }
 
 impl<T> Model<T> {
@@ -145,6 +73,7 @@ impl<T> Model<T> {
             was_available: false,
             was_polled: false,
             problem: None,
+            usage: Arc::default(),
             followed: None,
             entries: Vec::new(),
             ended: BTreeMap::new(),
@@ -165,6 +94,7 @@ impl<T> Model<T> {
         self.config = config;
         if self.config.is_none() {
             self.followed = None;
+            self.entries.iter_mut().for_each(|entry| entry.is_reload = false);
             self.aspire(&BTreeMap::new(), &mut 0);
         }
     }
@@ -178,7 +108,7 @@ impl<T> Model<T> {
     /// Moves labels of a catalog to versions that have become available, and lets go of versions without need.
     pub(super) fn settle(&mut self, ids: &mut u64) {
         let Some(followed) = &mut self.followed else { return };
-        let ready = self.entries.iter().filter(|entry| matches!(entry.phase, Phase::Ready(_)));
+        let ready = self.entries.iter().filter(|entry| entry.is_servable());
         let loaded: BTreeMap<i64, &PathBuf> = ready.map(|entry| (entry.version, &entry.path)).collect();
         let available = loaded.keys().copied().collect();
         for (label, from, to) in followed.move_labels(&available) {
@@ -203,12 +133,14 @@ impl<T> Model<T> {
             let is_aspired = chosen.get(&entry.version) == Some(&entry.path) && entry.can_be_aspired();
             changed |= entry.is_aspired != is_aspired;
             entry.is_aspired = is_aspired;
-            entry.cancelled.store(!is_aspired, Ordering::Relaxed);
+            entry.cancelled.store(!is_aspired && !entry.is_reload, Ordering::Relaxed);
         }
         // A version that was never loaded can end at once.
         for at in (0..self.entries.len()).rev() {
             let entry = &self.entries[at];
-            if !entry.is_aspired && matches!(entry.phase, Phase::New | Phase::Waiting { .. } | Phase::Failed { .. }) {
+            let is_loaded = entry.is_servable();
+            let has_ended = matches!(entry.phase, Phase::New | Phase::Waiting { .. } | Phase::Failed { .. });
+            if !entry.is_aspired && !is_loaded && has_ended {
                 self.end(at);
             }
         }
@@ -254,51 +186,76 @@ impl<T> Model<T> {
     }
 
     fn next_action(&mut self) -> Option<Action<T>> {
-        let is_ready = |entry: &VersionEntry<T>| matches!(entry.phase, Phase::Ready(_));
-        let has_aspired = self.entries.iter().any(|entry| entry.is_aspired);
-        let has_aspired_ready = self.entries.iter().any(|entry| entry.is_aspired && is_ready(entry));
-        let superfluous = |entry: &VersionEntry<T>| !entry.is_aspired && is_ready(entry);
-        let superfluous_count = self.entries.iter().filter(|entry| superfluous(entry)).count();
-        if !has_aspired || has_aspired_ready || superfluous_count > 1 {
-            let lowest = self.entries.iter_mut().filter(|entry| superfluous(entry)).min_by_key(|entry| entry.version);
-            if let Some(entry) = lowest
-                && let Phase::Ready(servable) = std::mem::replace(&mut entry.phase, Phase::Unloading)
-            {
-                return Some(Action::Unload { id: entry.id, servable });
+        loop {
+            let has_aspired = self.entries.iter().any(|entry| entry.is_aspired);
+            let has_aspired_ready = self.entries.iter().any(|entry| entry.is_aspired && entry.is_servable());
+            let is_superfluous =
+                |entry: &VersionEntry<T>| !entry.is_aspired && matches!(entry.phase, Phase::Ready(_) | Phase::Evicted);
+            let superfluous = || self.entries.iter().enumerate().filter(|(_, entry)| is_superfluous(entry));
+            if has_aspired && !has_aspired_ready && superfluous().count() <= 1 {
+                break;
+            }
+            let Some((lowest, _)) = superfluous().min_by_key(|(_, entry)| entry.version) else { break };
+            let entry = &mut self.entries[lowest];
+            match std::mem::replace(&mut entry.phase, Phase::Unloading) {
+                Phase::Ready(servable) => return Some(Action::Unload { id: entry.id, servable }),
+                // Nothing is in memory.
+                _ => self.end(lowest),
             }
         }
-        let new = self.entries.iter_mut().filter(|entry| entry.is_aspired && matches!(entry.phase, Phase::New));
+        let has_servable = self.entries.iter().any(VersionEntry::is_servable);
+        let new = self
+            .entries
+            .iter_mut()
+            .filter(|entry| (entry.is_aspired || entry.is_reload) && matches!(entry.phase, Phase::New));
         let newest = new.max_by_key(|entry| entry.version)?;
         newest.phase = Phase::Queued;
-        Some(Action::Load(newest.job(&self.name)))
+        let job = newest.job(&self.name);
+        // A new version of a model that answers takes its place.
+        Some(Action::Load(LoadJob { evicts: job.evicts || has_servable, ..job }))
     }
 
     /// Notes that a load has begun.
     pub(super) fn started(&mut self, id: u64) {
-        if let Some(entry) = self.entry(id) {
+        // A trial is a load of a version that is available.
+        if let Some(entry) = self.entry(id).filter(|entry| matches!(entry.phase, Phase::Queued)) {
             entry.phase = Phase::Loading;
         }
     }
 
-    /// Notes the outcome of a load. Returns a version that is no longer aspired, to be unloaded.
+    /// Notes the outcome of a load. Returns a version that is not served, or not any more.
     pub(super) fn finished(
         &mut self,
         id: u64,
         outcome: LoadOutcome<T>,
         retries: RetryPolicy,
         now: Instant,
-    ) -> Option<T> {
+    ) -> Option<Unwanted<T>> {
         let Some(at) = self.entries.iter().position(|entry| entry.id == id) else {
             return match outcome {
-                LoadOutcome::Loaded(servable) => Some(servable),
+                LoadOutcome::Loaded(servable) | LoadOutcome::Untried(servable) => {
+                    Some(Unwanted::part(Arc::new(servable)))
+                }
                 _ => None,
             };
         };
         let entry = &mut self.entries[at];
+        if entry.later_trial == LaterTrial::UnderWay {
+            return self.tried(at, outcome);
+        }
+        let later_trial = if matches!(outcome, LoadOutcome::Untried(_)) { LaterTrial::Due } else { LaterTrial::No };
+        let outcome = match outcome {
+            LoadOutcome::NoRoom(..) if self.no_room(at) => return None,
+            LoadOutcome::NoRoom(failure, stamp) => LoadOutcome::Failed(failure, stamp),
+            other => other,
+        };
+        let entry = &mut self.entries[at];
+        let is_reload = std::mem::take(&mut entry.is_reload);
+        let is_wanted = entry.is_aspired || is_reload;
         match outcome {
-            LoadOutcome::Loaded(servable) if entry.is_aspired => {
+            LoadOutcome::Loaded(servable) | LoadOutcome::Untried(servable) if is_wanted => {
                 entry.phase = Phase::Ready(Arc::new(servable));
-                (entry.error, entry.hint, entry.attempts) = (None, None, 0);
+                (entry.error, entry.hint, entry.attempts, entry.later_trial) = (None, None, 0, later_trial);
                 self.was_available = true;
             }
             LoadOutcome::Failed(failure, stamp) if entry.is_aspired => {
@@ -314,15 +271,15 @@ impl<T> Model<T> {
             // Aspired again in the meantime.
             LoadOutcome::Cancelled if entry.is_aspired => entry.phase = Phase::New,
             LoadOutcome::Cancelled => self.end(at),
-            LoadOutcome::Failed(failure, _) => {
+            LoadOutcome::Failed(failure, _) | LoadOutcome::NoRoom(failure, _) => {
                 entry.error = Some(failure.status);
                 self.end(at);
             }
-            LoadOutcome::Loaded(servable) => {
+            LoadOutcome::Loaded(servable) | LoadOutcome::Untried(servable) => {
                 let cancelled = "Loading of servable cancelled";
                 entry.error = Some(Status::new(tf_persist_core::Code::Cancelled, cancelled));
                 entry.phase = Phase::Unloading;
-                return Some(servable);
+                return Some(Unwanted { id, servable: Arc::new(servable) });
             }
         }
         None
@@ -373,7 +330,7 @@ impl<T> Model<T> {
 
     /// The versions that are loaded and aspired, with their paths.
     pub(super) fn loaded(&self) -> BTreeMap<i64, PathBuf> {
-        let loaded = self.entries.iter().filter(|it| it.is_aspired && matches!(it.phase, Phase::Ready(_)));
+        let loaded = self.entries.iter().filter(|it| it.is_aspired && it.is_servable());
         loaded.map(|entry| (entry.version, entry.path.clone())).collect()
     }
 
@@ -403,12 +360,12 @@ impl<T> Model<T> {
 
     /// Whether any version is available.
     pub(super) fn is_available(&self) -> bool {
-        self.entries.iter().any(|entry| matches!(entry.phase, Phase::Ready(_)))
+        self.entries.iter().any(VersionEntry::is_servable)
     }
 
     /// Whether this version is available.
     pub(super) fn is_version_available(&self, version: i64) -> bool {
-        self.entries.iter().any(|entry| entry.version == version && matches!(entry.phase, Phase::Ready(_)))
+        self.entries.iter().any(|entry| entry.version == version && entry.is_servable())
     }
 
     /// Whether this version is aspired and may still become available: it waits, is being loaded, or will be retried.
@@ -416,7 +373,7 @@ impl<T> Model<T> {
         let may_come = |entry: &VersionEntry<T>| match entry.phase {
             Phase::New | Phase::Queued | Phase::Loading | Phase::Waiting { .. } => true,
             Phase::Failed { retry_at, .. } => retry_at.is_some(),
-            Phase::Ready(_) | Phase::Unloading => false,
+            Phase::Ready(_) | Phase::Evicted | Phase::Unloading => false,
         };
         self.entries.iter().any(|entry| entry.version == version && entry.is_aspired && may_come(entry))
     }
@@ -462,7 +419,8 @@ impl<T> Model<T> {
             State::Unloading => 1,
             State::Start => 2,
             State::Loading => 3,
-            State::Available => 4,
+            State::Unloaded => 4,
+            State::Available => 5,
         });
         all.extend(live.into_iter().map(|status| (status.version, status)));
         all.into_values().rev().collect()
@@ -485,6 +443,8 @@ impl<T> Model<T> {
         };
         ModelTable {
             available: available.into_iter().rev().collect(),
+            absent: self.absent(),
+            usage: self.usage.clone(),
             labels,
             problem: self.problem.clone(),
             pending_labels: self.pending_labels(),
@@ -506,35 +466,5 @@ impl<T> Model<T> {
             let oldest = self.ended.iter().min_by_key(|(_, (ending, _))| *ending).map(|(version, _)| *version);
             oldest.and_then(|version| self.ended.remove(&version));
         }
-    }
-}
-
-impl<T> VersionEntry<T> {
-    fn new(id: u64, version: i64, path: PathBuf) -> Self {
-        let cancelled = Arc::new(AtomicBool::new(false));
-        Self { id, version, path, is_aspired: true, phase: Phase::New, attempts: 0, error: None, hint: None, cancelled }
-    }
-
-    /// A version that is being unloaded is not kept, but loaded again.
-    fn can_be_aspired(&self) -> bool {
-        !matches!(self.phase, Phase::Unloading)
-    }
-
-    fn job(&self, model: &str) -> LoadJob {
-        let cancelled = self.cancelled.clone();
-        LoadJob { id: self.id, model: model.to_owned(), version: self.version, path: self.path.clone(), cancelled }
-    }
-
-    fn status(&self) -> VersionStatus {
-        let state = match self.phase {
-            // After the first attempt it counts as loading until it succeeds or fails for good, as in TensorFlow
-            // Serving.
-            Phase::New | Phase::Queued if self.attempts == 0 => State::Start,
-            Phase::New | Phase::Queued | Phase::Loading | Phase::Waiting { .. } => State::Loading,
-            Phase::Ready(_) => State::Available,
-            Phase::Unloading => State::Unloading,
-            Phase::Failed { .. } => State::End,
-        };
-        VersionStatus { version: self.version, state, error: self.error.clone(), hint: self.hint.clone() }
     }
 }

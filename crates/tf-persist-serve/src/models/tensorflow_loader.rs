@@ -7,7 +7,7 @@ use std::time::Instant;
 use tf_persist_core::tensor::Tolerance;
 use tf_persist_core::warmup::{Outcome, Records};
 use tf_persist_core::{
-    Code, Error, ErrorKind, LoadOptions, LoadSavedModel, LoadedModel, ModelError, ModelErrorKind, SavedModel,
+    Code, Error, ErrorKind, LoadOptions, LoadSavedModel, LoadedModel, ModelError, ModelErrorKind, Optimize, SavedModel,
     release_free_memory,
 };
 #[cfg(feature = "keras")]
@@ -15,7 +15,8 @@ use tf_persist_keras::{OpenOptions, find_keras_file};
 
 use super::intra_op_threads::IntraOpThreads;
 use super::load::Loader;
-use super::state_machine::LoadError;
+use super::resident::Reservation;
+use super::version_entry::{LoadError, LoadJob};
 use super::{LoadSettings, Prepare, Servable, WarmUp};
 use crate::batching;
 use crate::metrics::Metrics;
@@ -50,9 +51,10 @@ impl Loader for TensorFlowLoader {
         self.load.prepare.as_deref()
     }
 
-    fn load(&self, model: &str, version: i64, path: &Path) -> Result<Servable, LoadError> {
+    fn load(&self, job: &LoadJob, reservation: Option<Reservation>) -> Result<Servable, LoadError> {
         let started = Instant::now();
-        let loaded = self.open(model, version, path);
+        let (model, version, path) = (job.model.as_str(), job.version, job.path.as_path());
+        let loaded = self.open(job);
         let refused = loaded.as_ref().err().map(|failure| failure.status.code);
         self.metrics.record_load(&path.to_string_lossy(), refused, started.elapsed());
         let servable = loaded?;
@@ -64,7 +66,11 @@ impl Loader for TensorFlowLoader {
             let compared = check_answers(servable.model())?;
             tracing::info!(%model, version, compared, "recorded answers compared");
         }
-        Ok(servable)
+        Ok(servable.with_reservation(reservation))
+    }
+
+    fn is_untried(&self, loaded: &Servable) -> bool {
+        loaded.model().optimization().is_some_and(|optimization| optimization.untried)
     }
 
     fn is_busy(&self, loaded: &Servable) -> bool {
@@ -86,10 +92,12 @@ fn open_model(path: &Path) -> Result<SavedModel, ModelError> {
 }
 
 impl TensorFlowLoader {
-    fn open(&self, model: &str, version: i64, path: &Path) -> Result<Servable, LoadError> {
-        let loaded = open_model(path).map_err(Error::from).and_then(|saved_model| {
+    fn open(&self, job: &LoadJob) -> Result<Servable, LoadError> {
+        let (model, version) = (job.model.as_str(), job.version);
+        let loaded = open_model(&job.path).map_err(Error::from).and_then(|saved_model| {
             let options = self.options_for(model, version, &saved_model);
-            saved_model.load(options)
+            let may_wait = job.with_trial || self.load.options.optimization() != Optimize::Auto;
+            saved_model.load(if may_wait { options } else { options.optimize(Optimize::Remembered) })
         });
         let loaded = loaded.map_err(|error| {
             let (hint, is_final) = (error.hint().map(|hint| format!("{hint:#}")), is_final(&error));

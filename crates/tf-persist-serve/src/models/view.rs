@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use super::resident::{Absent, Presence, Usage};
 use super::{ModelStatus, State, Version, VersionStatus};
 use crate::status::Status;
 
@@ -23,6 +24,10 @@ pub(super) struct View<T> {
 pub(super) struct ModelTable<T> {
     /// The versions that are available, newest first.
     pub(super) available: Vec<(i64, Arc<T>)>,
+    /// The versions that are unloaded to save memory.
+    pub(super) absent: Absent,
+    /// Who uses the model.
+    pub(super) usage: Arc<Usage>,
     pub(super) labels: BTreeMap<String, i64>,
     /// Labels that wait for their versions.
     pub(super) pending_labels: Vec<(String, i64)>,
@@ -61,7 +66,23 @@ impl<T> View<T> {
 
     /// Whether any version of any model is available.
     pub(super) fn has_available(&self) -> bool {
-        self.tables.values().any(|table| !table.available.is_empty())
+        self.tables.values().any(|table| !table.available.is_empty() || !table.absent.is_empty())
+    }
+
+    /// Whether the version that a request names is in memory, as far as it would be answered.
+    pub(super) fn presence(&self, name: &str, version: &Version) -> Presence {
+        let Some(table) = self.tables.get(name) else { return Presence::Settled };
+        let newest = || {
+            let available = table.available.first().map(|(version, _)| *version);
+            available.max(table.absent.keys().next_back().copied())
+        };
+        let number = match version {
+            Version::Latest => newest(),
+            Version::Number(number) => Some(*number),
+            Version::Label(label) => table.version(label),
+        };
+        let absent = number.and_then(|number| table.absent.get(&number));
+        absent.copied().unwrap_or(Presence::Settled)
     }
 
     /// Whether a version of a configured model may become available: it waits or is being loaded, or the versions are

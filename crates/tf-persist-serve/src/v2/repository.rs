@@ -43,7 +43,8 @@ fn entries(model: ModelStatus) -> Vec<IndexEntry> {
         version: found.version.to_string(),
         state: match found.state {
             State::Start | State::Loading => "LOADING",
-            State::Available => "READY",
+            // A request loads an unloaded one.
+            State::Available | State::Unloaded => "READY",
             State::Unloading => "UNLOADING",
             State::End => "UNAVAILABLE",
         },

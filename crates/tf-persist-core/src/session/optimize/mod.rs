@@ -35,6 +35,9 @@ const NO_VARIABLES: &str = "it has no variables";
 /// Why a form was not tried that may be the better one at another time.
 const TIME_WAS_OVER: &str = "the time for the trial was over";
 
+/// Why a model is as it was that may be tried later.
+const NOT_TRIED: &str = "it was not tried yet";
+
 /// A form that is not faster by this factor is not worth other bits.
 const WORTHWHILE: f64 = 1.03;
 
@@ -60,6 +63,8 @@ pub struct Optimization {
     /// What was not simplified because of a mistake in this library, such as `loops`; worth a report. The model is as
     /// fast as without it, and its answers are right.
     pub failed: Vec<&'static str>,
+    /// Whether it may become faster by a trial, which was left out.
+    pub untried: bool,
 }
 
 impl Optimization {
@@ -73,6 +78,7 @@ impl Optimization {
             reason: Some(reason.into()),
             remembered: false,
             failed: Vec::new(),
+            untried: false,
         }
     }
 }
@@ -225,8 +231,9 @@ fn as_remembered(checked: &Checked<'_>, options: &LoadOptions, done: Optimizatio
     Ok(loaded.with(Optimization { failed: graph.failed, ..done }))
 }
 
-/// Loads a model as it is and in other forms, and returns the form that was the fastest and answered the same.
-pub(super) fn fastest(checked: &Checked<'_>, options: &LoadOptions) -> Result<LoadedModel> {
+/// Loads a model as it is and in other forms, and returns the form that was the fastest and answered the same. Without a
+/// trial, returns the form that an earlier one chose, else the model as it is.
+pub(super) fn fastest(checked: &Checked<'_>, options: &LoadOptions, with_trial: bool) -> Result<LoadedModel> {
     let has_variables = checked.model.variables().is_ok_and(|variables| variables.index.is_some());
     let nothing_to_try = !has_variables && options.inter_op_threads != 0;
     if let Some(reason) = nothing_to_try.then(|| NO_VARIABLES.to_owned()).or_else(|| untried(checked)) {
@@ -239,6 +246,9 @@ pub(super) fn fastest(checked: &Checked<'_>, options: &LoadOptions) -> Result<Lo
         return Ok(loaded);
     }
     let original = checked.load(options)?;
+    if !with_trial {
+        return Ok(original.with(Optimization { untried: true, ..Optimization::none(NOT_TRIED) }));
+    }
     let end = Instant::now() + BUDGET;
     let trial = match Trial::new(&original, options.optimize_tolerance, end) {
         Ok(trial) => trial,

@@ -7,6 +7,7 @@
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::thread::available_parallelism;
 use std::time::SystemTime;
 
@@ -84,6 +85,7 @@ impl Remembered {
             reason: result.get("reason")?.as_str().map(str::to_owned),
             remembered: true,
             failed: Vec::new(),
+            untried: false,
         })
     }
 
@@ -124,8 +126,13 @@ fn drop_oldest(folder: &Path, most: usize) -> std::io::Result<()> {
     files.iter().take(surplus).try_for_each(|(_, path)| fs::remove_file(path))
 }
 
-/// The kind of processor, and the number of its cores.
-fn processor() -> String {
+/// The kind of processor, and the number of its cores. It is read once: a machine with many cores has a long list.
+fn processor() -> &'static str {
+    static PROCESSOR: OnceLock<String> = OnceLock::new();
+    PROCESSOR.get_or_init(read_processor)
+}
+
+fn read_processor() -> String {
     let cores = available_parallelism().map_or(0, usize::from);
     let listed = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = listed.lines().filter(|line| line.starts_with("model name") || line.starts_with("flags")).take(2);
@@ -152,6 +159,7 @@ mod tests {
             reason: Some("why".into()),
             remembered: false,
             failed: Vec::new(),
+            untried: false,
         };
         remembered.write(&done);
         assert_eq!(remembered.read(), Some(Optimization { remembered: true, ..done.clone() }));

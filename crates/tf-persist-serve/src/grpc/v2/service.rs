@@ -25,7 +25,7 @@ pub(in crate::grpc) async fn answer(state: &ServerState, method: Method, message
         }
         Method::ModelReady => {
             let request: pb::ModelReadyRequest = parse(message)?;
-            let ready = state.models().find(&request.name, &v2::version(&request.version)?).is_ok();
+            let ready = state.models().check_answers(&request.name, &v2::version(&request.version)?).is_ok();
             response::message(&pb::ModelReadyResponse { ready, ..Default::default() })
         }
         Method::ServerMetadata => response::message(&pb::ServerMetadataResponse {
@@ -73,7 +73,7 @@ pub(in crate::grpc) async fn answer(state: &ServerState, method: Method, message
 }
 
 async fn metadata(state: &ServerState, model: &str, version: &str) -> Result<Metadata, Status> {
-    let servable = state.models().find(model, &v2::version(version)?)?;
+    let servable = state.models().find_loaded(model, &v2::version(version)?, None).await?;
     let models = state.models().clone();
     offload(move || v2::metadata(&models, &servable, None)).await
 }

@@ -8,6 +8,7 @@
 //! - `body_index`, `predict`, `tensors`, `builders`, `examples`: requests.
 //! - `diagnose`, `json_snippet`: why a request is refused.
 //! - `v2`: requests and answers of the Open Inference Protocol.
+//! - `envelope`: what surrounds the tensors in requests of other contracts.
 //! - `write`, `decimal`, `fast_decimal`, `response`, `proto_json`: answers.
 
 mod body_index;
@@ -15,6 +16,7 @@ mod builders;
 mod cursor;
 mod decimal;
 mod diagnose;
+mod envelope;
 mod examples;
 mod fast_decimal;
 mod fast_floats;
@@ -28,6 +30,7 @@ mod tensors;
 pub mod v2;
 mod write;
 
+pub(in crate::http) use envelope::{has_member, is_list_of_lists, join_values, signature_parameter};
 pub use examples::ExamplesBody;
 pub use predict::PredictBody;
 pub use proto_json::{metadata_response, status_response};

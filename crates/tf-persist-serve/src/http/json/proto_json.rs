@@ -25,7 +25,7 @@ pub fn status_response(versions: &[VersionStatus]) -> Vec<u8> {
         json.name("version");
         json.string(&version.version.to_string());
         json.name("state");
-        json.string(version.state.name());
+        json.string(version.state.for_clients().name());
         json.name("status");
         json.begin(b'{');
         json.name("error_code");

@@ -65,7 +65,7 @@ pub(super) async fn answer(
     let is_large = body.encoding.is_some() || body.bytes.len() > OFFLOAD_BYTES;
     // A request that takes long to decode takes long to run.
     let long = is_large.then(LongWait::begin);
-    let servable = state.models().find(model, &version)?;
+    let servable = state.models().find_loaded(model, &version, server_deadline).await?;
     let mut turn = None;
     let Decoded { servable, served, body } = if is_large {
         turn = before_deadline(server_deadline, servable.large_request_turn()).await?;

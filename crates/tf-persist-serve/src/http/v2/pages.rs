@@ -29,11 +29,11 @@ pub(super) fn server() -> Reply {
     page(StatusCode::OK, &json!({"name": v2::SERVER_NAME, "version": v2::SERVER_VERSION, "extensions": v2::EXTENSIONS}))
 }
 
-/// Whether a version is available.
+/// Whether a version answers.
 pub(super) fn model_ready(state: &ServerState, model: &str, version: &str) -> Result<Reply, Status> {
-    let found = state.models().find(model, &v2::version(version)?);
+    let found = state.models().check_answers(model, &v2::version(version)?);
     Ok(match found {
-        Ok(_) => page(StatusCode::OK, &json!({"name": model, "ready": true})),
+        Ok(()) => page(StatusCode::OK, &json!({"name": model, "ready": true})),
         Err(status) => {
             let body = json!({"name": model, "ready": false, "error": status.message});
             page(StatusCode::SERVICE_UNAVAILABLE, &body)
@@ -69,7 +69,7 @@ pub(super) async fn config(state: &ServerState, model: &str, version: &str, quer
 
 /// The metadata of a model for the signature that the query names, if it names one.
 async fn metadata(state: &ServerState, model: &str, version: &str, query: &str) -> Result<Metadata, Status> {
-    let servable = state.models().find(model, &v2::version(version)?)?;
+    let servable = state.models().find_loaded(model, &v2::version(version)?, None).await?;
     let models = state.models().clone();
     let name = query.split('&').find_map(|pair| pair.strip_prefix("signature_name="));
     let name = name.map(|name| percent_decode_str(name).decode_utf8_lossy().into_owned());

@@ -4,6 +4,7 @@
 mod catalog;
 mod configure;
 mod labels;
+mod memory;
 mod publish;
 mod remote;
 
@@ -20,11 +21,14 @@ use tokio::sync::{oneshot, watch};
 
 use super::config::BasePath;
 use super::crash_journal::CrashJournal;
-use super::load::{LoadQueue, Loader};
+use super::later_trials::MAX_TRIED_AT_ONCE;
+use super::load::{LoadQueue, LoadThreads, Loader};
 use super::poll::{PollRequest, PollResult};
 use super::remote_paths::{RemoteFound, RemoteModel};
-use super::state_machine::{Action, LoadOutcome, Model, RetryPolicy};
+use super::resident::{Room, Usage};
+use super::state_machine::{Action, Model, Unwanted};
 use super::unload::UnloadJob;
+use super::version_entry::{LoadError, LoadJob, LoadOutcome, RetryPolicy};
 use super::view::View;
 use super::{Catalog, LabelRule, ModelSettings, ModelSource, config, load, poll, remote_paths, unload};
 use crate::status::Status;
@@ -47,7 +51,11 @@ pub(super) enum Event<T> {
     /// A load has begun.
     Started { model: String, id: u64 },
     /// A load has ended.
-    Finished { model: String, id: u64, outcome: LoadOutcome<T> },
+    Finished { model: String, id: u64, outcome: LoadOutcome<T>, bytes: u64 },
+    /// A load of this model needs memory.
+    MakeRoom { model: String, bytes: u64 },
+    /// A request needs a model that was unloaded to save memory.
+    Wake { model: String },
     /// A version was unloaded.
     Unloaded { model: String, id: u64 },
     /// A request for another configuration.
@@ -95,6 +103,10 @@ pub(super) struct Manager<T> {
     settings: ModelSettings,
     events: Receiver<Event<T>>,
     queue: Arc<LoadQueue>,
+    /// The memory of all versions, if it is limited.
+    room: Option<Arc<Room>>,
+    /// The models that are being unloaded to save memory, until that is published.
+    leaving: Vec<Arc<Usage>>,
     poller: Sender<PollRequest>,
     remote_poller: Sender<Vec<RemoteModel>>,
     unloader: Sender<UnloadJob<T>>,
@@ -199,6 +211,8 @@ pub(super) fn start<L: Loader>(
     let mut manager = Manager {
         events,
         queue: queue.clone(),
+        room: settings.load.max_resident_bytes.map(Room::new),
+        leaving: Vec::new(),
         poller,
         remote_poller,
         unloader,
@@ -212,14 +226,7 @@ pub(super) fn start<L: Loader>(
             next_config: settings.file_poll().map(|poll| now + poll),
         },
         remote_poll: RemotePollState::default(),
-        config: ConfigState {
-            models: config::ModelConfigs::new(),
-            file,
-            file_error: None,
-            apply_unchanged_file: false,
-            waiters: Vec::new(),
-            awaited_labels: Vec::new(),
-        },
+        config: ConfigState::new(file),
         published: Published {
             shared: shared.clone(),
             is_ready: false,
@@ -240,9 +247,8 @@ pub(super) fn start<L: Loader>(
         None => manager.configure(configs),
     }
     manager.publish();
-    for number in 1..=manager.settings.load.threads.max(1) {
-        load::start(number, loader.clone(), queue.clone(), journal.clone(), event_sender.clone())?;
-    }
+    let (room, events) = (manager.room.clone(), event_sender.clone());
+    LoadThreads { loader: loader.clone(), queue, journal, room, events }.start(&manager.settings.load)?;
     unload::start(loader, unload_jobs, event_sender.clone())?;
     poll::start(poll_requests, event_sender.clone(), manager.settings.load.prepare.clone())?;
     if let Some(paths) = &manager.settings.remote_paths {
@@ -250,6 +256,20 @@ pub(super) fn start<L: Loader>(
     }
     load::spawn("models", move || manager.run())?;
     Ok((shared, event_sender))
+}
+
+impl ConfigState {
+    /// No models, and the content of the configuration file that is applied next.
+    fn new(file: ModelServerConfig) -> Self {
+        Self {
+            models: config::ModelConfigs::new(),
+            file,
+            file_error: None,
+            apply_unchanged_file: false,
+            waiters: Vec::new(),
+            awaited_labels: Vec::new(),
+        }
+    }
 }
 
 impl ModelSettings {
@@ -274,6 +294,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
         loop {
             self.run_actions();
             self.publish();
+            self.leaving.drain(..).for_each(|usage| usage.reopen());
             // After publishing, so that a caller who hears that a model is available finds it.
             self.answer_waiters(Instant::now());
             if self.is_stopped() {
@@ -303,13 +324,23 @@ impl<T: Send + Sync + 'static> Manager<T> {
             Event::Polled(result) => self.apply_poll(result, now),
             Event::RemotePolled(found) => self.apply_remote_poll(found, now),
             Event::Started { model, id } => self.with_model(&model, |model| model.started(id)),
-            Event::Finished { model, id, outcome } => {
+            Event::MakeRoom { model, bytes } => self.make_room(&model, bytes),
+            Event::Wake { model } => self.with_model(&model, Model::wake),
+            Event::Finished { model, id, outcome, bytes } => {
+                self.with_model(&model, |model| model.note_bytes(id, bytes));
                 let retries =
                     RetryPolicy { max: self.settings.load.retries, interval: self.settings.load.retry_interval };
                 let mut unwanted = None;
+                let outcome = match outcome {
+                    // Whoever unloads models makes room, and asks again.
+                    LoadOutcome::NoRoom(failure, stamp) if !self.settings.load.unload_least_used => {
+                        LoadOutcome::Failed(LoadError { is_final: true, ..failure }, stamp)
+                    }
+                    outcome => outcome,
+                };
                 self.with_model(&model, |model| unwanted = model.finished(id, outcome, retries, now));
-                if let Some(servable) = unwanted {
-                    let _ = self.unloader.send(UnloadJob { id, model, servable: Arc::new(servable) });
+                if let Some(Unwanted { id, servable }) = unwanted {
+                    let _ = self.unloader.send(UnloadJob { id, model, servable });
                 }
             }
             Event::Unloaded { model, id } => self.with_model(&model, |model| model.unloaded(id)),
@@ -387,12 +418,13 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// Carries out what the state machines of the models decide.
     fn run_actions(&mut self) {
         let now = Instant::now();
+        let mut loads = Vec::new();
         for model in self.models.values_mut() {
             model.settle(&mut self.last_id);
             model.retry(now);
             for action in model.decide() {
                 match action {
-                    Action::Load(job) => self.queue.push(job),
+                    Action::Load(job) => loads.push(job),
                     Action::Unload { id, servable } => {
                         let model = model.name.clone();
                         // The view still holds it until this thread publishes; the unloading thread waits for that.
@@ -401,8 +433,23 @@ impl<T: Send + Sync + 'static> Manager<T> {
                 }
             }
         }
+        self.start_loads(loads);
         self.start_poll(now);
         self.start_remote_poll(now);
+    }
+
+    /// Queues loads. If nothing is loaded, queues the trial of a version that has none yet.
+    fn start_loads(&mut self, loads: Vec<LoadJob>) {
+        // A trial takes the memory of a version several times.
+        let may_try = self.room.is_none() && self.stopping.is_none();
+        let with_trial = may_try && loads.len() + self.queue.len() <= MAX_TRIED_AT_ONCE;
+        let is_idle = may_try && loads.is_empty() && !self.models.values().any(Model::is_loading);
+        let trial = is_idle.then(|| self.models.values_mut().find_map(Model::begin_trial)).flatten();
+        for job in loads {
+            let evicts = job.evicts && self.settings.load.unload_least_used;
+            self.queue.push(LoadJob { with_trial, evicts, ..job });
+        }
+        trial.into_iter().for_each(|job| self.queue.push(job));
     }
 }
 

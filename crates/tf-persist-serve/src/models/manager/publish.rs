@@ -78,6 +78,9 @@ impl<T: Send + Sync + 'static> Manager<T> {
         view.readiness = self.readiness();
         view.problem = self.config.file_error.as_ref().map(|error| error.message.clone());
         self.published.is_ready = view.readiness == Readiness::Ready;
+        if self.published.is_ready {
+            self.queue.end_start();
+        }
         self.published.shared.view.store(Arc::new(view));
         self.published.shared.changed.send_replace(());
         self.forget_removed_models();
@@ -96,16 +99,16 @@ impl<T: Send + Sync + 'static> Manager<T> {
             return self.catalog_readiness();
         }
         let configured = || self.models.values().filter(|model| model.config.is_some());
-        let failed = || configured().filter(|model| !model.was_available && model.failure().is_some());
-        // A quarantined model does not keep the others from being served; it is retried later.
+        // A model that failed does not keep the others from being served. A quarantined one is retried later.
+        let has_failed = |model: &Model<T>| !model.was_available && model.failure().is_some();
         let is_quarantined = |model: &Model<T>| model.failure().is_some_and(|(_, error)| error.code == QUARANTINED);
-        let is_settled = |model: &Model<T>| model.was_available || is_quarantined(model);
-        if failed().any(|model| !is_quarantined(model)) {
-            let reasons: String = failed().map(failure_reason).collect();
-            let message = format!("{} servable(s) did not become available: {{{reasons}}}", failed().count());
+        let is_nothing_left = configured().next().is_some() && configured().all(has_failed);
+        if is_nothing_left && !configured().all(is_quarantined) {
+            let reasons: String = configured().map(failure_reason).collect();
+            let message = format!("{} servable(s) did not become available: {{{reasons}}}", configured().count());
             return Readiness::Failed(Status::new(Code::Unknown, message));
         }
-        let is_nothing_left = configured().next().is_some() && configured().all(is_quarantined);
+        let is_settled = |model: &Model<T>| model.was_available || has_failed(model);
         match self.awaited_labels() {
             Err(status) => Readiness::Failed(status),
             Ok(all_stand) if all_stand && !is_nothing_left && configured().all(is_settled) => Readiness::Ready,

@@ -16,13 +16,16 @@ use tokio::runtime::Runtime;
 
 use crate::models::handle::Handle;
 use crate::models::load::Loader;
-use crate::models::state_machine::LoadError;
+use crate::models::resident::Reservation;
+use crate::models::version_entry::{LoadError, LoadJob};
 use crate::models::{ModelSettings, ModelSource, Prepare, Refusal, State, Version};
 use crate::status::Status;
 
 /// A loaded version, which records the thread that drops it.
 pub(super) struct Text {
     pub(super) text: String,
+    pub(super) is_tried: bool,
+    _reservation: Option<Reservation>,
     dropped_in: Arc<Mutex<Vec<String>>>,
 }
 
@@ -55,7 +58,8 @@ impl Loader for Texts {
         Some(self)
     }
 
-    fn load(&self, _model: &str, _version: i64, path: &Path) -> Result<Text, LoadError> {
+    fn load(&self, job: &LoadJob, reservation: Option<Reservation>) -> Result<Text, LoadError> {
+        let path = job.path.as_path();
         *self.loads.lock().unwrap().entry(path.to_path_buf()).or_default() += 1;
         let refuse = |is_final| LoadError::new(Status::new(Code::DataLoss, "it is broken"), is_final);
         let text = fs::read_to_string(path.join("saved_model.pb")).map_err(|_| refuse(false))?;
@@ -73,7 +77,11 @@ impl Loader for Texts {
             }
             _ => {}
         }
-        Ok(Text { text, dropped_in: self.dropped_in.clone() })
+        Ok(Text { text, is_tried: job.with_trial, _reservation: reservation, dropped_in: self.dropped_in.clone() })
+    }
+
+    fn is_untried(&self, loaded: &Text) -> bool {
+        !loaded.is_tried
     }
 
     fn is_busy(&self, _loaded: &Text) -> bool {

@@ -3,6 +3,7 @@
 mod catalog;
 mod config;
 mod crash_journal;
+mod eviction;
 mod folder;
 mod harness;
 mod reload;

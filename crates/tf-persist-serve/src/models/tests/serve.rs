@@ -147,13 +147,47 @@ fn retries_do_not_delay_other_models() {
     wait("b is loaded", || latest(&models, "b").is_some());
     assert_eq!(states(&models, "a"), [(1, Loading)]);
     assert!(!matches!(models.view().readiness, Readiness::Ready));
-    let status = harness.ready(&models).unwrap_err();
-    assert_eq!(status.code, Code::Unknown);
-    let text =
-        "1 servable(s) did not become available: {{{name: a version: 1} due to error: DATA_LOSS: it is broken}, }";
-    assert_eq!(status.message, text);
+    harness.ready(&models).unwrap();
     assert_eq!(harness.loads(&harness.base("a").join("1")), 4);
     assert_eq!(states(&models, "a"), [(1, End)]);
+    assert_eq!(latest(&models, "b").as_deref(), Some("b"));
+}
+
+#[test]
+fn a_server_ends_if_every_model_failed() {
+    let harness = Harness::new();
+    harness.put("a", 1, "broken");
+    harness.put("b", 1, "forbidden");
+    let models = harness.start(harness.several(&[("a", ""), ("b", "")]));
+    let status = harness.ready(&models).unwrap_err();
+    assert_eq!(status.code, Code::Unknown);
+    let reason = |name: &str| format!("{{name: {name} version: 1}} due to error: DATA_LOSS: it is broken}}, ");
+    let text = format!("2 servable(s) did not become available: {{{{{}{{{}}}", reason("a"), reason("b"));
+    assert_eq!(status.message, text);
+}
+
+#[test]
+fn many_models_are_tried_after_they_are_available() {
+    let harness = Harness::new();
+    let names: Vec<String> = (0..50).map(|number| format!("m{number}")).collect();
+    for name in &names {
+        harness.put(name, 1, if name == "m7" { "broken" } else { name });
+    }
+    let models = harness.serve(harness.several(&names.iter().map(|name| (name.as_str(), "")).collect::<Vec<_>>()));
+    assert!(latest(&models, "m7").is_none());
+    for name in names.iter().filter(|name| *name != "m7") {
+        let find = || models.view().find(name, &Version::Latest).cloned().unwrap();
+        wait("its trial", || find().is_tried);
+        assert_eq!(find().text, *name);
+        assert_eq!(harness.loads(&harness.base(name).join("1")), 2);
+        assert_eq!(states(&models, name), [(1, Available)]);
+    }
+    wait("those without a trial are unloaded", || harness.texts.dropped_in.lock().unwrap().len() == 49);
+    assert!(harness.texts.dropped_in.lock().unwrap().iter().all(|thread| thread == "unload"));
+    // A later version is tried before it answers.
+    harness.put("m0", 2, "newer");
+    wait("m0 is newer", || latest(&models, "m0").as_deref() == Some("newer"));
+    assert!(models.view().find("m0", &Version::Latest).unwrap().is_tried);
 }
 
 #[test]

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use crate::models::State::{self, Available, End, Loading, Start, Unloading};
 use crate::models::config::{BasePath, ModelConfig, Policy};
 use crate::models::folder::FileStamp;
-use crate::models::state_machine::{Action, LoadError, LoadJob, LoadOutcome, MAX_ENDED, Model, RetryPolicy};
+use crate::models::state_machine::{Action, MAX_ENDED, Model};
+use crate::models::version_entry::{LoadError, LoadJob, LoadOutcome, RetryPolicy};
 use crate::status::Status;
 
 const RETRIES: RetryPolicy = RetryPolicy { max: 2, interval: Duration::from_secs(60) };
@@ -63,7 +64,12 @@ impl Harness {
     }
 
     fn succeed(&mut self, job: &LoadJob) -> Option<i64> {
-        self.model.finished(job.id, LoadOutcome::Loaded(job.version), RETRIES, self.now)
+        self.finish(job.id, LoadOutcome::Loaded(job.version))
+    }
+
+    /// The version that is to be unloaded then.
+    fn finish(&mut self, id: u64, outcome: LoadOutcome<i64>) -> Option<i64> {
+        self.model.finished(id, outcome, RETRIES, self.now).map(|unwanted| *unwanted.servable)
     }
 
     fn fail(&mut self, job: &LoadJob, is_final: bool, stamp: u64) {
@@ -220,10 +226,10 @@ fn version_that_is_no_longer_aspired_is_not_served() {
     let mut harness = Harness::new();
     harness.aspire(&[4]);
     let four = harness.load();
-    harness.model.finished(four.id, LoadOutcome::Cancelled, RETRIES, harness.now);
+    harness.finish(four.id, LoadOutcome::Cancelled);
     assert_eq!(harness.load().version, 4);
     // The outcome of a forgotten load.
-    assert_eq!(harness.model.finished(99, LoadOutcome::Loaded(7), RETRIES, harness.now), Some(7));
+    assert_eq!(harness.finish(99, LoadOutcome::Loaded(7)), Some(7));
 }
 
 #[test]
@@ -326,4 +332,49 @@ fn quarantined_version_is_retried_after_its_time() {
     assert!(harness.model.error(1).is_none());
     let job = harness.load();
     assert!(harness.succeed(&job).is_none());
+}
+
+#[test]
+fn a_trial_replaces_a_version_that_is_still_wanted() {
+    let mut harness = Harness::new();
+    harness.aspire(&[1]);
+    let job = harness.load();
+    assert!(harness.model.is_loading() && harness.model.begin_trial().is_none());
+    assert_eq!(harness.finish(job.id, LoadOutcome::Untried(10)), None);
+    let trial = harness.model.begin_trial().unwrap();
+    assert!(harness.model.is_loading() && harness.model.begin_trial().is_none());
+    harness.model.started(trial.id);
+    assert_eq!(harness.states(), [(1, Available)]);
+    let unwanted = harness.model.finished(trial.id, LoadOutcome::Loaded(11), RETRIES, harness.now).unwrap();
+    assert_eq!(*unwanted.servable, 10);
+    // Its end is not that of the version.
+    harness.model.unloaded(unwanted.id);
+    assert_eq!(harness.states(), [(1, Available)]);
+    assert!(harness.model.begin_trial().is_none());
+    assert_eq!(*harness.model.table().available[0].1, 11);
+
+    harness.aspire(&[2]);
+    let two = harness.load();
+    harness.finish(two.id, LoadOutcome::Untried(20));
+    let trial = harness.model.begin_trial().unwrap();
+    assert_eq!(harness.unload(), (1, 11));
+    // A trial that fails changes nothing.
+    harness.fail(&trial, true, 1);
+    assert_eq!((harness.states()[0], *harness.model.table().available[0].1), ((2, Available), 20));
+    assert!(harness.model.error(2).is_none() && harness.model.begin_trial().is_none());
+}
+
+#[test]
+fn a_trial_that_nobody_waits_for_is_unloaded() {
+    let mut harness = Harness::new();
+    harness.aspire(&[1]);
+    let job = harness.load();
+    harness.finish(job.id, LoadOutcome::Untried(10));
+    let trial = harness.model.begin_trial().unwrap();
+    harness.aspire(&[]);
+    assert!(trial.cancelled.load(std::sync::atomic::Ordering::Relaxed));
+    assert_eq!(harness.unload(), (trial.id, 10));
+    assert_eq!(harness.finish(trial.id, LoadOutcome::Loaded(11)), Some(11));
+    harness.model.unloaded(trial.id);
+    assert_eq!(harness.states(), [(1, End)]);
 }
