@@ -151,6 +151,11 @@ pub(crate) struct ServeArgs {
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     #[arg(value_parser = BoolishValueParser::new())]
     pub(crate) rest_api_enable_cors_support: bool,
+    /// Show a page of the models at `/` of the REST port, to look at them and try them in a browser
+    #[arg(long, value_name = "BOOL", default_value = "true", help_heading = "Ports")]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(value_parser = BoolishValueParser::new())]
+    pub(crate) page: bool,
     /// Answer gRPC predict requests with `tensor_content` instead of typed fields
     #[arg(long, value_name = "BOOL", default_value = "false", help_heading = "Ports")]
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]

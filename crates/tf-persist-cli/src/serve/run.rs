@@ -126,6 +126,9 @@ fn log_startup(server: &Server, args: &ServeArgs) {
         }
         _ => tracing::info!("list the models: curl{key} {scheme}://{host}/models"),
     }
+    if state.settings().http.page {
+        tracing::info!("look at the models in a browser: {scheme}://{host}/");
+    }
     if args.host.is_unspecified() && state.settings().security.api_key_file.is_none() {
         tracing::warn!("anyone who can reach this machine may send requests: there is no --api_key_file");
     }

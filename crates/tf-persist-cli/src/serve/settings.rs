@@ -82,7 +82,8 @@ pub(super) fn settings(args: &ServeArgs) -> anyhow::Result<Settings> {
         .address(rest_port)
         .timeout(Duration::from_millis(u64::try_from(args.rest_api_timeout_in_ms).unwrap_or(0)))
         .cors(args.rest_api_enable_cors_support)
-        .platform(contract.map(|contract| contract.platform.clone()));
+        .platform(contract.map(|contract| contract.platform.clone()))
+        .page(args.page);
     let grpc = GrpcSettings::default()
         .address(grpc_port)
         .socket(socket)

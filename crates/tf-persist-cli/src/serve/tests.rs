@@ -317,3 +317,9 @@ fn platforms_are_chosen_and_refused() {
     let error = on_platform("--model_base_path=/m", Invoked::Serve, &variables).unwrap_err();
     assert!(error.to_string().contains("AIP_PREDICT_ROUTE is \"predict\""), "{error}");
 }
+
+#[test]
+fn page_is_on_unless_it_is_turned_off() {
+    assert!(set("").http.page && set("--page").http.page);
+    assert!(!set("--page=false").http.page);
+}

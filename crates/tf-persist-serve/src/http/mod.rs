@@ -11,6 +11,7 @@ mod connection;
 mod dispatch;
 mod handlers;
 pub mod json;
+mod page;
 mod pages;
 mod parse_errors;
 mod platforms;

@@ -1,17 +1,21 @@
-//! Pages beside the API: health, readiness and the list of models, which TensorFlow Serving does not have, and its page
-//! of metrics.
+//! Pages beside the API: health, readiness, the list of models and the page for people, which TensorFlow Serving does
+//! not have, and its page of metrics.
 
 use http::{Method, StatusCode};
 use serde::Serialize;
 use serde_json::json;
 
+use super::page;
 use super::reply::{self, Reply};
-use crate::metrics::{Gauges, VersionGauge};
+use crate::metrics::{Gauges, VersionGauge, latency_limits_ms};
 use crate::models::{ModelStatus, State, Version, VersionStatus};
 use crate::state::ServerState;
 
-/// The pages that need no key, since health checks have none.
+/// The pages that need no key: health checks have none, and the page at `/` asks for one.
 pub(super) fn find_public(state: &ServerState, method: &Method, path: &str) -> Option<Reply> {
+    if state.settings().http.page && path.split('?').next() == Some("/") {
+        return Some(page::respond(method));
+    }
     if method != Method::GET && method != Method::HEAD {
         return None;
     }
@@ -32,8 +36,14 @@ pub(super) fn find(state: &ServerState, method: &Method, path: &str) -> Option<R
     if is_metrics(state, path) {
         return Some(metrics(state));
     }
-    (path.split('?').next() == Some("/models") && (method == Method::GET || method == Method::HEAD))
-        .then(|| models(state))
+    if method != Method::GET && method != Method::HEAD {
+        return None;
+    }
+    match path.split('?').next()? {
+        "/models" => Some(models(state)),
+        "/models/metrics" => Some(model_metrics(state)),
+        _ => None,
+    }
 }
 
 /// Whether the server is ready for requests, and if not, which models it waits for.
@@ -116,6 +126,24 @@ fn optimization(state: &ServerState, model: &str, version: i64) -> Option<serde_
     }))
 }
 
+/// Counts and latencies of the served models, which the page at `/` makes charts of.
+fn model_metrics(state: &ServerState) -> Reply {
+    let names = state.models().list().into_iter().map(|model| model.name);
+    let page = json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "ready": is_ready(state),
+        "requests_under_way": state.concurrency_limit().in_flight(),
+        "connections": state.connections(),
+        "latency_limits_ms": latency_limits_ms(),
+        "models": state.metrics().summary(names),
+    });
+    reply::json(StatusCode::OK, json_text(&page))
+}
+
+fn is_ready(state: &ServerState) -> bool {
+    !state.is_shutting_down() && state.models().are_ready()
+}
+
 fn json_text(value: &impl Serialize) -> Vec<u8> {
     let mut text = serde_json::to_vec(value).unwrap_or_default();
     text.push(b'\n');
@@ -126,7 +154,7 @@ fn metrics(state: &ServerState) -> Reply {
     let gauges = Gauges {
         connections: state.connections(),
         requests: state.concurrency_limit().in_flight(),
-        ready: !state.is_shutting_down() && state.models().are_ready(),
+        ready: is_ready(state),
         versions: state.models().list().into_iter().flat_map(version_gauges).collect(),
     };
     reply::text(StatusCode::OK, state.metrics().page(&gauges))

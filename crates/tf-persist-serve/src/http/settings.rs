@@ -18,6 +18,9 @@ pub struct HttpSettings {
     pub cors: bool,
     /// The platform that started the server, whose routes are answered, too.
     pub platform: Option<Platform>,
+    /// Whether `/` is a page for people, instead of TensorFlow Serving's 404. It needs no API key; the data that it
+    /// asks for do.
+    pub page: bool,
 }
 
 impl HttpSettings {
@@ -26,11 +29,12 @@ impl HttpSettings {
         timeout: Duration,
         cors: bool,
         platform: impl Into<Option<Platform>>,
+        page: bool,
     }
 }
 
 impl Default for HttpSettings {
     fn default() -> Self {
-        Self { address: None, timeout: Duration::from_secs(30), cors: false, platform: None }
+        Self { address: None, timeout: Duration::from_secs(30), cors: false, platform: None, page: false }
     }
 }

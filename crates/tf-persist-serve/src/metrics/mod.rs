@@ -6,6 +6,7 @@ mod histogram;
 mod model;
 mod page;
 mod settings;
+mod summary;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +25,7 @@ pub(crate) use model::{LogLoss, ModelMetrics, RequestStatistics, Total};
 pub use page::Gauges;
 pub(crate) use page::VersionGauge;
 pub use settings::MetricsSettings;
+pub(crate) use summary::latency_limits_ms;
 
 /// How many names of unknown models have metrics of their own. Requests may name any model, and every name is kept;
 /// beyond this limit they are counted together as [`OTHERS`].

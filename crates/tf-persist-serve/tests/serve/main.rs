@@ -11,6 +11,7 @@ mod common;
 mod grpc;
 mod http;
 mod models;
+mod page;
 mod platforms;
 mod request_log;
 mod resources;
