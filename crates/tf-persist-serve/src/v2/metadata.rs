@@ -36,7 +36,7 @@ pub(crate) fn metadata(models: &Models, servable: &Servable, name: Option<&str>)
     let served = signature(servable, name)?;
     let definition = served.signature.definition();
     let mut versions: Vec<i64> = (models.status(servable.name(), None).unwrap_or_default().iter())
-        .filter(|found| found.state == State::Available)
+        .filter(|found| found.state.for_clients() == State::Available)
         .map(|found| found.version)
         .collect();
     versions.sort_unstable();

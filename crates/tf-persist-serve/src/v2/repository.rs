@@ -68,7 +68,7 @@ pub(crate) async fn load(models: &Models, name: &str) -> Result<(), Status> {
     models.refresh();
     let (look_end, end) = (Instant::now() + LOOK_WAIT, Instant::now() + LOAD_WAIT);
     loop {
-        if models.find(name, &Version::Latest).is_ok() {
+        if models.find_loaded(name, &Version::Latest, Some(end.into_std())).await.is_ok() {
             return Ok(());
         }
         let is_pending = models.is_pending(name, None);

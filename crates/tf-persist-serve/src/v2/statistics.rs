@@ -32,7 +32,7 @@ pub(crate) fn statistics(
         return Ok(vec![of(name, models.find(name, version)?.version())]);
     }
     let newest = models.list().into_iter().filter_map(|model| {
-        let newest = model.versions.iter().find(|found| found.state == State::Available)?;
+        let newest = model.versions.iter().find(|found| found.state.for_clients() == State::Available)?;
         Some(of(&model.name, newest.version))
     });
     Ok(newest.collect())
