@@ -86,6 +86,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tf-persist", type=Path, required=True, help="the program")
     parser.add_argument("--pictures", type=Path, default=ROOT / "target" / "page", help="a folder for pictures of the page")
+    parser.add_argument("--python", type=Path, help="a Python with tritonclient, which runs the page's program")
     parser.add_argument("--axe", type=Path, help="the script of axe-core, which looks for barriers")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -127,7 +128,7 @@ def _check_models(browser: Browser, arguments: argparse.Namespace, scratch: Path
         _check_hostile_names(page, arguments)
         _check_large_metadata(page)
         asked = _check_every_signature(page, [name for name in bases if name not in (HOSTILE, "many")])
-        _check_other_commands(page, arguments.tf_persist, scratch)
+        _check_other_commands(page, arguments, scratch)
         _check_changes(page, bases["digits"])
         _check_console(page)
         print(f"page: {asked} signatures asked with the values that it fills in, each answer equal to curl's")
@@ -374,16 +375,18 @@ def _check_every_signature(page: Page, models: list[str]) -> int:
     return asked
 
 
-def _check_other_commands(page: Page, tf_persist: Path, scratch: Path) -> None:
-    """`tf-persist run` gives the same answer, and a long request is saved as a file for the commands."""
+def _check_other_commands(page: Page, arguments: argparse.Namespace, scratch: Path) -> None:
+    """`tf-persist run` and tritonclient get the same answer, and a long request is saved as a file for the commands."""
     page.open("text")
     area = page.browser.find("#inputs textarea")
     area.send_keys("it's \"good\" \u00e4\U0001f600")
     _expect("code", page.send().split(",")[0], "200 OK")
     command = page.command("run").replace("MODEL", str(ROOT / "models" / "text" / "model"))
-    command = command.replace("tf-persist run", f"{tf_persist.resolve()} run --format json")
+    command = command.replace("tf-persist run", f"{arguments.tf_persist.resolve()} run --format json")
     found = json.loads(_bash(command))["outputs"]
     _expect("answer of `tf-persist run`", found["label"], page.answer()["outputs"]["label"])
+    if arguments.python:
+        _check_program(page, arguments.python, scratch)
     page.open("half_plus_two")
     numbers = list(range(2000))
     script = "const area = document.querySelector('#inputs textarea'); area.value = arguments[0]; area.dispatchEvent(new Event('input', {bubbles: true}))"
@@ -395,6 +398,18 @@ def _check_other_commands(page: Page, tf_persist: Path, scratch: Path) -> None:
     page.browser.wait("the saved request", lambda: (scratch / "request.json").is_file() and (scratch / "request.json").stat().st_size > 5000)
     _expect("answer to the saved request", json.loads(_bash(f"cd '{scratch}' && {command}"))["outputs"], [number / 2 + 2 for number in numbers])
     _expect("rows that are shown", len(page.browser.find_all("#answer tbody tr")), 20)
+
+
+def _check_program(page: Page, python: Path, scratch: Path) -> None:
+    """The page's program for tritonclient prints the answer, also for hostile names and strings."""
+    file = scratch / "program.py"
+    label = page.answer()["outputs"]["label"][0]
+    for model, signature, expected in [("text", None, label), (HOSTILE, HOSTILE_SIGNATURE, "[2.]"), ("digits", None, "probabilities")]:
+        if model != "text":
+            page.open(model, signature)
+        file.write_text(page.command("python"), encoding="utf-8")
+        printed = _bash(f"'{python.resolve()}' '{file}'")
+        assert expected in printed, f"the program for `{model}` prints {printed}"
 
 
 def _check_changes(page: Page, base: Path) -> None:
@@ -439,6 +454,8 @@ def _check_store_with_key(browser: Browser, arguments: argparse.Namespace, scrat
     options = [f"--store={store}", f"--api_key_file={keys}"]
     with _serving(tf_persist, options, scratch / "store.log") as server:
         page = Page(browser, server.rest_port)
+        # The server is not ready as long as a label is pending.
+        browser.wait("the server answers", lambda: subprocess.run(["curl", "--silent", page.address + "healthz"], capture_output=True).stdout == b"ok\n")
         browser.open(page.address)
         browser.wait("the page asks for a key", lambda: browser.find("#key").is_displayed())
         _expect("models without a key", browser.find("#columns").is_displayed(), False)
