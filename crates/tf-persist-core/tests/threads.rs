@@ -17,6 +17,6 @@ fn session_with_another_number_of_threads_is_told() {
         LoadedModel::load(model("half_plus_two"), options).unwrap().other_intra_op_threads()
     };
     assert_eq!([other(3), other(5), other(3), other(1)], [None, Some(3), None, Some(3)]);
-    let docs = std::fs::read_to_string(root().join("docs/serve.md")).unwrap();
-    assert!(docs.contains("the first model that it loads sets its size"), "docs/serve.md says so");
+    let docs = std::fs::read_to_string(root().join("docs/serve_performance.md")).unwrap();
+    assert!(docs.contains("the first model that it loads sets its size"), "docs/serve_performance.md says so");
 }

@@ -67,7 +67,11 @@ const NOT_RUN: [(&str, &str, &str); 37] = [
     ),
     ("docs/request_log.md", "for record in", "python/checks/check_request_log.py reads files so"),
     ("docs/request_log.md", "config {", "request_log.rs of tf-persist-serve has such a configuration"),
-    ("docs/serve.md", "tf-persist serve-local --model_base_path s3://", "it needs a bucket; check_remotes.py has one"),
+    (
+        "docs/serve_store.md",
+        "tf-persist serve-local --model_base_path s3://",
+        "it needs a bucket; check_remotes.py has one",
+    ),
     ("docs/store.md", "models.store/store.json", "it is a list of files"),
     ("docs/store.md", "$ tf-persist store push digits@1 oci", "it needs a registry; checks/check_oci.py starts one"),
     ("docs/scan.md", "$ tf-persist scan evil", "no model that does harm is in the repository; scan.rs makes such"),
@@ -152,7 +156,7 @@ const RUN: [(&str, &str); 18] = [
     ("docs/store.md", "$ tf-persist store init"),
     ("docs/store.md", "$ tf-persist store key new"),
     ("docs/serve.md", "model_config_list {"),
-    ("docs/serve.md", "tf-persist store init"),
+    ("docs/serve_store.md", "tf-persist store init"),
 ];
 
 #[test]
@@ -386,7 +390,7 @@ fn the_guides_configuration_starts_and_its_probes_answer() {
 fn the_guides_store_is_served_promoted_and_rolled_back() {
     let dir = Dir::new();
     let port = free_port();
-    let text = snippet("docs/serve.md", "tf-persist store init").text.replace("8501", &port);
+    let text = snippet("docs/serve_store.md", "tf-persist store init").text.replace("8501", &port);
     let wait = |version: u64| {
         format!(
             "until curl -s http://127.0.0.1:{port}/models | grep -q '\"labels\":{{\"production\":\"{version}\"}}'; do sleep 0.1; kill -0 %1; done"
