@@ -113,18 +113,17 @@ impl Origin {
 pub(super) struct RemotePlaces {
     #[cfg(feature = "remote")]
     buckets: Arc<Buckets>,
+    #[cfg(feature = "remote")]
     may_be_models: bool,
 }
 
+#[cfg(feature = "remote")]
 impl RemotePlaces {
     /// Whether a base path may be a model itself, and not a folder of versions.
     pub(super) fn may_be_models(self, may_be_models: bool) -> Self {
         Self { may_be_models, ..self }
     }
-}
 
-#[cfg(feature = "remote")]
-impl RemotePlaces {
     pub(super) fn paths(&self) -> Option<Arc<dyn RemotePaths>> {
         let buckets = Arc::clone(&self.buckets);
         Some(if self.may_be_models { Arc::new(StorageUri::new(buckets)) } else { buckets })
@@ -138,6 +137,10 @@ impl RemotePlaces {
 
 #[cfg(not(feature = "remote"))]
 impl RemotePlaces {
+    pub(super) fn may_be_models(self, _: bool) -> Self {
+        self
+    }
+
     pub(super) fn paths(&self) -> Option<Arc<dyn RemotePaths>> {
         None
     }
