@@ -103,8 +103,8 @@ pub(crate) struct ServeArgs {
     /// Load up to N versions at once; 0 means one per core until the server is ready, and 1 then
     #[arg(long, value_name = "N", default_value = "0", allow_negative_numbers = true, help_heading = "Models")]
     pub(crate) num_load_threads: i32,
-    /// Unload the models that were not asked for the longest time, to keep loaded versions within N bytes; requests load
-    /// them again [default: no limit]
+    /// Unload the models that were not asked for the longest time, to keep loaded versions within N bytes; requests
+    /// load them again [default: no limit]
     #[arg(long, value_name = "N", value_parser = bytes, help_heading = "Models")]
     pub(crate) max_resident_bytes: Option<u64>,
     /// Run the requests in `assets.extra/tf_serving_warmup_requests` before a version becomes available

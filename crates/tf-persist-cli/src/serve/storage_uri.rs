@@ -1,4 +1,5 @@
-//! The model at an address in a bucket (`AIP_STORAGE_URI`): a folder of versions, or a model itself, which is version 1.
+//! The model at an address in a bucket (`AIP_STORAGE_URI`): a folder of versions, or a model itself, which is version
+//! 1.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -40,7 +40,8 @@ pub enum Optimize {
     /// answered requests as the graph as it is did within [`LoadOptions::optimize_tolerance`]. The requests are those
     /// that are recorded in the model, else generated ones.
     Auto,
-    /// What an earlier trial chose, if [`LoadOptions::optimize_cache`] remembers it, else the graph as it is: a load with
+    /// What an earlier trial chose, if [`LoadOptions::optimize_cache`] remembers it, else the graph as it is: a load
+    /// with
     /// `Auto` that must not take long.
     Remembered,
 }

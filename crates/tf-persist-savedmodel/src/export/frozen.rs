@@ -15,14 +15,14 @@ pub struct FrozenModel {
     pub bytes: Vec<u8>,
     /// The names of the files in `assets`.
     pub assets: Vec<String>,
-    /// The simplifications that failed by a mistake of this library, by what they would have changed. The graph is
-    /// as it would be without them.
+    /// The simplifications that failed by a mistake of this library, by what they would have changed. The graph is as
+    /// it would be without them.
     pub failed: Vec<&'static str>,
 }
 
 impl SavedModel {
-    /// What [`SavedModel::save`] with [`SaveOptions::optimized`] would write as `saved_model.pb`. With `None`,
-    /// nothing is done but to make constants.
+    /// What [`SavedModel::save`] with [`SaveOptions::optimized`] would write as `saved_model.pb`. With `None`, nothing
+    /// is done but to make constants.
     ///
     /// # Errors
     /// As [`SavedModel::save`]: a signature writes a variable, the constants exceed the limit of protobuf, and others.

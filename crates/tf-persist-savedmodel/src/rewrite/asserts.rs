@@ -1,4 +1,5 @@
-//! Assertions of a graph are dropped, where a user gave them up. An input that they would have refused is answered then.
+//! Assertions of a graph are dropped, where a user gave them up. An input that they would have refused is answered
+//! then.
 
 use tf_persist_proto::tensorflow as pb;
 

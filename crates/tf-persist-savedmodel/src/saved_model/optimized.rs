@@ -15,8 +15,8 @@ const MAX_BYTES: u64 = 64 << 10;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Optimized {
-    /// What was changed: `constants` for variables, `asserts` that were dropped, `calls` and `loops` that became nodes, `products` of batches that
-    /// became products of matrices, `weights` that others were folded into.
+    /// What was changed: `constants` for variables, `asserts` that were dropped, `calls` and `loops` that became nodes,
+    /// `products` of batches that became products of matrices, `weights` that others were folded into.
     pub changes: Vec<String>,
     /// The model that it was made of.
     pub from: OptimizedFrom,

@@ -3,8 +3,8 @@
 //!
 //! A request passes through `connection`, which reads its head, `dispatch`, which checks keys and limits, `routes`,
 //! which parses the URL, `body`, which reads the body, `handlers`, which answer it by way of [`json`], and `reply`,
-//! which makes it an HTTP response. `platforms` has the routes of SageMaker and Vertex AI, and
-//! makes TensorFlow Serving's requests of theirs.
+//! which makes it an HTTP response. `platforms` has the routes of SageMaker and Vertex AI, and makes TensorFlow
+//! Serving's requests of theirs.
 
 mod body;
 mod connection;

@@ -264,9 +264,9 @@ fn read(file: &Path) -> io::Result<Vec<JournalEntry>> {
     text.lines().map(|entry| serde_json::from_str(entry).map_err(io::Error::from)).collect()
 }
 
-/// Replaces the file atomically; removes it if there are no entries. Nothing is flushed to disk, which would take longer
-/// than the load of a small model: what a process has written outlives it, and a crash of the machine is no model's
-/// fault.
+/// Replaces the file atomically; removes it if there are no entries. Nothing is flushed to disk, which would take
+/// longer than the load of a small model: what a process has written outlives it, and a crash of the machine is no
+/// model's fault.
 fn write(file: &Path, entries: &[JournalEntry]) -> io::Result<()> {
     if entries.is_empty() {
         return match fs::remove_file(file) {

@@ -331,7 +331,8 @@ impl fmt::Display for State {
 }
 
 impl State {
-    /// The state as TensorFlow Serving's clients know it: a version is available to them if their requests are answered.
+    /// The state as TensorFlow Serving's clients know it: a version is available to them if their requests are
+    /// answered.
     #[must_use]
     pub fn for_clients(self) -> Self {
         if self == Self::Unloaded { Self::Available } else { self }

@@ -1,8 +1,8 @@
 //! How much memory loaded versions may take together (`max_resident_bytes`), and which models are in use.
 //!
-//! A load reserves memory before it begins, and the version gives it back when it is dropped. If too little is left, the
-//! manager unloads the models that were not asked for the longest time. A request that finds its model unloaded waits
-//! until it is loaded again. A model that a request uses, or waits for, is not unloaded.
+//! A load reserves memory before it begins, and the version gives it back when it is dropped. If too little is left,
+//! the manager unloads the models that were not asked for the longest time. A request that finds its model unloaded
+//! waits until it is loaded again. A model that a request uses, or waits for, is not unloaded.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -64,8 +64,8 @@ impl Room {
         self.used().saturating_add(bytes).saturating_sub(self.limit)
     }
 
-    /// Reserves memory. If others have it, `make_room` is asked to unload some, again and again, and this waits, unless it
-    /// returns that nobody needs the memory any more.
+    /// Reserves memory. If others have it, `make_room` is asked to unload some, again and again, and this waits, unless
+    /// it returns that nobody needs the memory any more.
     pub(super) fn reserve(
         self: &Arc<Self>,
         bytes: u64,

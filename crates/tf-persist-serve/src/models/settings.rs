@@ -86,8 +86,8 @@ pub struct LoadSettings {
     /// How many bytes loaded versions may take together, by an estimate from the sizes of their files; `None` for no
     /// limit.
     pub max_resident_bytes: Option<u64>,
-    /// Whether the models that were not asked for the longest time are unloaded to make room for others, and loaded again
-    /// when a request needs them. Otherwise, a version without room fails to load.
+    /// Whether the models that were not asked for the longest time are unloaded to make room for others, and loaded
+    /// again when a request needs them. Otherwise, a version without room fails to load.
     pub unload_least_used: bool,
     /// Whether the requests in `assets.extra/tf_serving_warmup_requests` run before a version is available
     /// (`enable_model_warmup`).

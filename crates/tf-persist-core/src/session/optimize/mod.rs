@@ -231,8 +231,8 @@ fn as_remembered(checked: &Checked<'_>, options: &LoadOptions, done: Optimizatio
     Ok(loaded.with(Optimization { failed: graph.failed, ..done }))
 }
 
-/// Loads a model as it is and in other forms, and returns the form that was the fastest and answered the same. Without a
-/// trial, returns the form that an earlier one chose, else the model as it is.
+/// Loads a model as it is and in other forms, and returns the form that was the fastest and answered the same. Without
+/// a trial, returns the form that an earlier one chose, else the model as it is.
 pub(super) fn fastest(checked: &Checked<'_>, options: &LoadOptions, with_trial: bool) -> Result<LoadedModel> {
     let has_variables = checked.model.variables().is_ok_and(|variables| variables.index.is_some());
     let nothing_to_try = !has_variables && options.inter_op_threads != 0;

@@ -31,8 +31,8 @@ const DOUBLE_MANTISSA_BITS: u32 = f64::MANTISSA_DIGITS - 1;
 const BIAS: u32 = 127;
 const DOUBLE_BIAS: u32 = 1023;
 
-/// The digits of a number that is not negative: six if they read back as the same number, else nine. `None` for
-/// numbers that are subnormal or from 10^10 on, and where a rounding error could decide.
+/// The digits of a number that is not negative: six if they read back as the same number, else nine. `None` for numbers
+/// that are subnormal or from 10^10 on, and where a rounding error could decide.
 #[inline(always)]
 pub(super) fn fast_digits(value: f32) -> Option<Nine> {
     /// The digits are units here, below 10^9, and a double of that size is wrong by less than 10^-6.

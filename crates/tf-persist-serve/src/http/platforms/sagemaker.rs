@@ -120,8 +120,8 @@ impl SageMaker {
         }
     }
 
-    /// Whether requests are answered: a version of the model is available, or it is an endpoint of several models, whose
-    /// models come later.
+    /// Whether requests are answered: a version of the model is available, or it is an endpoint of several models,
+    /// whose models come later.
     fn ping(&self, state: &ServerState) -> Reply {
         let is_stopping = state.is_shutting_down();
         let answers = self.multi_model.is_some()
