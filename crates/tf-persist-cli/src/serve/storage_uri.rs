@@ -1,5 +1,4 @@
-//! The model at an address in a bucket (`AIP_STORAGE_URI`): a folder of versions, or a model itself, which is version
-//! 1.
+//! The model at an address in a bucket (`AIP_STORAGE_URI`): a folder of versions, or a model itself, as version 1.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -41,8 +41,7 @@ pub enum Optimize {
     /// that are recorded in the model, else generated ones.
     Auto,
     /// What an earlier trial chose, if [`LoadOptions::optimize_cache`] remembers it, else the graph as it is: a load
-    /// with
-    /// `Auto` that must not take long.
+    /// with `Auto` that must not take long.
     Remembered,
 }
 
