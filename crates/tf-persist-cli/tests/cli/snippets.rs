@@ -309,7 +309,7 @@ fn compare_with_python(dir: &Dir, file: &str, arrays: &str, recipes: &str, missi
     let python = array("output_0");
     let pairs = ours.view::<f32>().unwrap().iter().zip(python.view::<f32>().unwrap());
     let difference = pairs.map(|(a, b)| (a - b).abs() / b.abs().max(1.0)).fold(0.0, f32::max);
-    assert!(ours.shape() == python.shape() && difference < 1e-6, "{difference}");
+    assert!(ours.shape() == python.shape() && difference < 1e-5, "{difference}");
 }
 
 #[test]

@@ -61,6 +61,8 @@ pub(super) struct LoadQueue {
 #[derive(Default)]
 struct QueueState {
     waiting: VecDeque<LoadJob>,
+    /// The model of each version that is being loaded.
+    loading: Vec<String>,
     /// Whether the threads that only help at the start are to end.
     is_started: bool,
     is_closed: bool,
@@ -73,6 +75,16 @@ pub(super) enum LoadThread {
     Lasting,
     /// Those at the start of the server.
     AtStart,
+}
+
+impl QueueState {
+    /// The version to load next. At the start, the versions of a model are loaded one by one in their order: the model
+    /// counts as available with the first of them, which must be the newest.
+    fn next(&mut self) -> Option<LoadJob> {
+        let may_begin = |job: &LoadJob| self.is_started || !self.loading.contains(&job.model);
+        let index = self.waiting.iter().position(may_begin)?;
+        self.waiting.remove(index)
+    }
 }
 
 impl LoadQueue {
@@ -102,6 +114,16 @@ impl LoadQueue {
         self.changed.notify_all();
     }
 
+    /// Notes that a version of this model is no longer being loaded.
+    fn end(&self, model: &str) {
+        let mut state = self.state();
+        if let Some(index) = state.loading.iter().position(|loading| loading == model) {
+            state.loading.swap_remove(index);
+        }
+        drop(state);
+        self.changed.notify_all();
+    }
+
     fn pop(&self, thread: LoadThread) -> Option<LoadJob> {
         let mut state = self.state();
         loop {
@@ -110,7 +132,8 @@ impl LoadQueue {
                 self.changed.notify_one();
                 return None;
             }
-            if let Some(job) = state.waiting.pop_front() {
+            if let Some(job) = state.next() {
+                state.loading.push(job.model.clone());
                 return Some(job);
             }
             if state.is_closed {
@@ -155,6 +178,7 @@ impl<L: Loader> LoadThreads<L> {
                 let _ = self.events.send(Event::Started { model: model.clone(), id });
                 self.load(&job)
             };
+            self.queue.end(&model);
             // Fails only when the server has stopped.
             let _ = self.events.send(Event::Finished { model, id, outcome, bytes });
         }
