@@ -52,8 +52,10 @@ async fn sagemaker_asks_one_model_in_several_ways() {
     let catalog = Arc::new(ModelsBelow::new(folder.path(), "unused"));
     let server = start(platform, catalog, |_| {});
     eventually("it is healthy", async || server.get("/ping").await.code == 200).await;
-    // Healthy with the first version, and ready with all.
+    // Healthy and ready with the newest version; the others follow.
     eventually("it is ready", async || server.get("/readyz").await.code == 200).await;
+    let oldest = async || server.get("/v1/models/half/versions/1").await.body.contains("\"AVAILABLE\"");
+    eventually("version 1 is available", oldest).await;
     let both = json!({"predictions": [2.5, 3.0]});
     for (headers, body) in [
         ("Content-Type: application/json\r\n", "{\"instances\": [1, 2]}"),
