@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 #[cfg(feature = "runtime")]
 use clap::builder::{RangedU64ValueParser, TypedValueParser};
 use clap::{Args, ValueEnum};
+use tf_persist_savedmodel::Asserts;
 
 /// The format of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -64,6 +65,11 @@ pub(crate) fn tolerance(text: &str) -> Result<f64, &'static str> {
 /// Parses a comma-separated list of tags; the empty string is the empty set.
 pub(crate) fn tags(list: &str) -> Vec<String> {
     list.split(',').map(str::trim).filter(|tag| !tag.is_empty()).map(str::to_owned).collect()
+}
+
+/// What becomes of assertions.
+pub(crate) fn asserts(dropped: bool) -> Asserts {
+    if dropped { Asserts::Drop } else { Asserts::Keep }
 }
 
 #[cfg(test)]

@@ -6,9 +6,9 @@ use clap::{Args, ValueEnum};
 use tf_persist_core::runtime::{Runtime, Search, cache_folder};
 use tf_persist_core::scan::Trust;
 use tf_persist_core::tensor::Tolerance;
-use tf_persist_core::{Asserts, LoadOptions, LoadSavedModel, LoadedModel, Optimize, SavedModel};
+use tf_persist_core::{LoadOptions, LoadSavedModel, LoadedModel, Optimize, SavedModel};
 
-use crate::common_args::{LibraryArgs, env_var, tags, tolerance};
+use crate::common_args::{LibraryArgs, asserts, env_var, tags, tolerance};
 use crate::error::{self, UsageError};
 
 /// More threads than this are a mistake.
@@ -90,11 +90,6 @@ impl OptimizeArgs {
         let mode = self.optimize.map_or_else(by_environment, |mode| Ok(Some(mode)))?;
         Ok(mode.unwrap_or(OptimizeMode::Off))
     }
-}
-
-/// What becomes of assertions.
-pub(crate) fn asserts(dropped: bool) -> Asserts {
-    if dropped { Asserts::Drop } else { Asserts::Keep }
 }
 
 impl OptimizeMode {

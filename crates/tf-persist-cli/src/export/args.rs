@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use tf_persist_savedmodel::SaveOptions;
 use tf_persist_savedmodel::checkpoint::restore::RestoreOptions;
-use tf_persist_savedmodel::{Asserts, SaveOptions};
 
-use crate::common_args::{Format, LibraryArgs, tags};
+use crate::common_args::{Format, LibraryArgs, asserts, tags};
 use crate::keras_args::KerasArgs;
 
 #[derive(Debug, Args)]
@@ -102,7 +102,7 @@ impl ExportArgs {
         let mut options = SaveOptions::default().overwrite(self.overwrite);
         options =
             options.inference_only(self.inference_only).frozen(self.frozen).optimized(self.optimized).plain(self.plain);
-        options = options.asserts(if self.drop_asserts { Asserts::Drop } else { Asserts::Keep });
+        options = options.asserts(asserts(self.drop_asserts));
         if let Some(list) = &self.tags {
             options = options.tags(tags(list));
         }

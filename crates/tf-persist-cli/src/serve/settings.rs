@@ -20,9 +20,8 @@ use super::files;
 use super::origin::{Demands, ELSEWHERE, Origin, RemotePlaces, check_remote};
 use super::platform::Platform;
 use super::session::Session;
-use crate::common_args::{env_var, has_scheme, tags};
+use crate::common_args::{asserts, env_var, has_scheme, tags};
 use crate::error::UsageError;
-use crate::load_args::asserts;
 use crate::version_path;
 
 /// The name of a model without `--model_name`.

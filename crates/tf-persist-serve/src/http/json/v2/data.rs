@@ -4,7 +4,7 @@ use half::{bf16, f16};
 use tf_persist_core::tensor::{Strings, TensorBuilder};
 use tf_persist_core::{DType, Element, Tensor, element_count};
 
-use super::super::builders::{ShapeBuilder, Stop, estimated_elements};
+use super::super::builders::{self, ShapeBuilder, Stop, estimated_elements};
 use super::super::cursor::{Cursor, Parsed};
 use super::super::json_snippet::json_snippet;
 use crate::status::Status;
@@ -74,14 +74,13 @@ fn integer<T: TryFrom<i64>>(at: &mut Cursor<'_>) -> Parsed<Option<T>> {
 
 /// Reads `true` or `false`; some clients send 1 or 0.
 fn boolean(at: &mut Cursor<'_>) -> Parsed<Option<bool>> {
-    Ok(match at.peek() {
-        b't' => at.word(b"true").map(|()| Some(true))?,
-        b'f' => at.word(b"false").map(|()| Some(false))?,
-        _ => match at.number()?.as_u64() {
-            Some(0) => Some(false),
-            Some(1) => Some(true),
-            _ => None,
-        },
+    if let Some(value) = builders::boolean(at)? {
+        return Ok(Some(value));
+    }
+    Ok(match at.number()?.as_u64() {
+        Some(0) => Some(false),
+        Some(1) => Some(true),
+        _ => None,
     })
 }
 
