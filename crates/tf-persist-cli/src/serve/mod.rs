@@ -21,6 +21,8 @@ mod storage_uri;
 mod store;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "traces")]
+mod traces;
 
 pub(crate) use args::{ServeArgs, complete};
 pub(crate) use container::Invoked;

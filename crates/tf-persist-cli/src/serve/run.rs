@@ -12,13 +12,16 @@ use tokio::task::block_in_place;
 
 use super::args::{Port, ServeArgs, WITHOUT_EFFECT};
 use super::container::Invoked;
+#[cfg(feature = "traces")]
+use super::traces::Traces;
 use super::{container, files, log, settings};
 use crate::error::Hinted;
 use crate::signals::Stop;
 
 pub(crate) fn run(mut args: ServeArgs, matches: &ArgMatches, invoked: Invoked) -> anyhow::Result<()> {
     container::apply(&mut args, matches, invoked)?;
-    let settings = settings::settings(&args)?;
+    #[cfg_attr(not(feature = "traces"), expect(unused_mut, reason = "only traces change it"))]
+    let mut settings = settings::settings(&args)?;
     log::begin(args.log_format, args.log_level);
     for (name, _, why) in WITHOUT_EFFECT {
         if matches.value_source(name).is_some_and(|source| source != clap::parser::ValueSource::DefaultValue) {
@@ -34,6 +37,13 @@ pub(crate) fn run(mut args: ServeArgs, matches: &ArgMatches, invoked: Invoked) -
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("serve").build();
     let runtime = runtime.context("cannot start threads")?;
+    #[cfg(feature = "traces")]
+    let traces = Traces::from_environment(runtime.handle())?;
+    #[cfg(feature = "traces")]
+    if let Some(traces) = &traces {
+        tracing::info!("requests are traced, as the environment asks for");
+        settings = settings.tracer(traces.tracer());
+    }
     // Before anything is loaded: a stop during a load must not count as a crash of that load (`crash_journal.rs`).
     let (stop, stopped) = oneshot::channel();
     let listening = Stop::on_signals(move |signal| {
@@ -43,6 +53,10 @@ pub(crate) fn run(mut args: ServeArgs, matches: &ArgMatches, invoked: Invoked) -
     });
     let _stop = listening.context("cannot listen for signals")?;
     let served = runtime.block_on(serve(args, settings, stopped));
+    #[cfg(feature = "traces")]
+    if let Some(traces) = traces {
+        traces.shut_down();
+    }
     // Does not wait for abandoned runs.
     runtime.shutdown_background();
     if served.is_ok() {

@@ -22,7 +22,7 @@ struct Snippet {
 }
 
 /// Those that are not run: the page, what the first line begins with, and why.
-const NOT_RUN: [(&str, &str, &str); 40] = [
+const NOT_RUN: [(&str, &str, &str); 41] = [
     ("CONTRIBUTING.md", "scripts/setup", "it fetches over the network, and runs the demo and all tests"),
     ("CONTRIBUTING.md", "scripts/test", "it runs all tests"),
     ("README.md", "./scripts/demo", "it sets itself up over the network, and trains for minutes"),
@@ -85,6 +85,7 @@ const NOT_RUN: [(&str, &str, &str); 40] = [
     ("docs/v2.md", "$ tf-persist serve-local", "python/checks/check_v2.py asks such a server"),
     ("docs/v2.md", "import numpy", "python/checks/v2_examples.py has programs of the same shape"),
     ("docs/v2.md", "{\"parameters\"", "the tests of tf-persist-serve send such requests"),
+    ("docs/traces.md", "$ OTEL_EXPORTER", "it needs a collector; python/checks/check_traces.py is one"),
     ("python/README.md", "pip install", "it fetches over the network; python/tests run the exporter"),
     ("models/README.md", "export PYTHONPATH=python", "it makes all models once more, with Python's TensorFlow"),
 ];
