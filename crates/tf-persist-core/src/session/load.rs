@@ -88,12 +88,13 @@ impl<'m> Checked<'m> {
     pub(super) fn load(&self, options: &LoadOptions) -> Result<LoadedModel> {
         let model = self.model;
         let mut load_folder = LoadFolder::create(model, &self.meta_graph, options, self.runtime.library())?;
-        let mut session = self.open_session(options, &load_folder);
+        let config = options.config()?;
+        let mut session = self.open_session(options, &config, &load_folder);
         if let Err(error) = &session
             && let Some(other) = load_folder.fallback(error, model, options)
         {
             load_folder = other?;
-            session = self.open_session(options, &load_folder);
+            session = self.open_session(options, &config, &load_folder);
         }
         let session = session?;
         load_folder.delete_temporary(model);
@@ -107,7 +108,7 @@ impl<'m> Checked<'m> {
     /// If TensorFlow fails, or the graph lacks a tensor of a signature.
     pub(super) fn load_frozen(&self, graph: &FrozenModel, options: &LoadOptions) -> Result<LoadedModel> {
         let mut load_folder = LoadFolder::changed(self.model, &self.meta_graph, graph, self.runtime.library())?;
-        let session = self.open_session(options, &load_folder)?;
+        let session = self.open_session(options, &options.config_of_changed_graph()?, &load_folder)?;
         load_folder.delete_temporary(self.model);
         let loaded = self.loaded(session, load_folder, Vec::new());
         for definition in self.meta_graph.signatures().iter().filter(|signature| !signature.outputs.is_empty()) {
@@ -140,13 +141,12 @@ impl<'m> Checked<'m> {
         }))
     }
 
-    /// Creates a session from a folder, and fills its tables.
-    fn open_session(&self, options: &LoadOptions, load_folder: &LoadFolder) -> Result<ffi::Session> {
+    /// Creates a session from a folder, with a serialized `ConfigProto`, and fills its tables.
+    fn open_session(&self, options: &LoadOptions, config: &[u8], load_folder: &LoadFolder) -> Result<ffi::Session> {
         let (model, meta_graph, folder) = (self.model, &self.meta_graph, load_folder.folder(self.model));
         let load = || {
-            let config = options.config()?;
             let in_calling_thread = options.runs_in_calling_thread();
-            let setup = ffi::Setup { config: &config, in_calling_thread, text: load_folder.has_text(model) };
+            let setup = ffi::Setup { config, in_calling_thread, text: load_folder.has_text(model) };
             let ops = meta_graph.ops().keys();
             let session = ffi::Session::load(self.runtime.library(), folder, meta_graph.tags(), ops, &setup)?;
             init::run_orphaned_initializers(&session, model, meta_graph, folder)?;
