@@ -176,19 +176,6 @@ impl Models {
         self.0.view().find(name, version).cloned()
     }
 
-    /// Checks that a version answers: it is available, or was unloaded to save memory and is loaded by a request.
-    ///
-    /// # Errors
-    /// Those of [`Self::find`].
-    pub(crate) fn check_answers(&self, name: &str, version: &Version) -> Result<(), Status> {
-        let view = self.0.view();
-        match view.find(name, version) {
-            Ok(_) => Ok(()),
-            Err(_) if self.0.has_limit() && view.presence(name, version) == resident::Presence::Unloaded => Ok(()),
-            Err(status) => Err(status),
-        }
-    }
-
     /// As [`Self::find`], but a version that was unloaded to save memory is loaded first.
     ///
     /// # Errors

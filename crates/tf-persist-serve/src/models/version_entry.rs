@@ -149,6 +149,8 @@ impl<T> VersionEntry<T> {
 
     pub(super) fn status(&self) -> VersionStatus {
         let state = match self.phase {
+            // Requests are answered all the while.
+            Phase::New | Phase::Queued | Phase::Loading if self.is_reload => State::Unloaded,
             // After the first attempt it counts as loading until it succeeds or fails for good, as in TensorFlow
             // Serving.
             Phase::New | Phase::Queued if self.attempts == 0 => State::Start,

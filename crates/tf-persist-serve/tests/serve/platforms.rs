@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use tf_persist_proto::open_inference::{ModelMetadataRequest, ModelMetadataResponse};
 use tf_persist_proto::serving as pb;
 use tf_persist_serve::{Catalog, ModelSource, ModelsBelow, Platform, SageMaker, SageMakerModels, Settings, Vertex};
 use tf_persist_testing::{copy_folder, model};
@@ -211,6 +212,7 @@ async fn requests_load_what_was_unloaded_to_save_memory() {
     // TensorFlow Serving's clients know no such state.
     let status = json_of(&server.get("/v1/models/d").await);
     assert_eq!(status["model_version_status"][0]["state"], "AVAILABLE");
+    let infer = r#"{"inputs": [{"name": "x", "shape": [1], "datatype": "FP32", "data": [1]}]}"#;
     let asks = (0..8).map(|client: usize| {
         let server = &server;
         async move {
@@ -219,6 +221,13 @@ async fn requests_load_what_was_unloaded_to_save_memory() {
                 let path = format!("/v1/models/{name}:predict");
                 answers(&server.post(&path, "{\"instances\": [1]}").await, &json!({"predictions": [2.5]}));
                 assert_eq!(server.get(&format!("/v1/models/{name}/metadata")).await.code, 200);
+                let name = names[(client + step * 3 + 1) % names.len()];
+                let answer = server.post(&format!("/v2/models/{name}/infer"), infer).await;
+                assert_eq!(json_of(&answer)["outputs"][0]["data"], json!([2.5]), "{answer:?}");
+                assert_eq!(server.get(&format!("/v2/models/{name}")).await.code, 200);
+                assert_eq!(server.get(&format!("/v2/models/{name}/ready")).await.code, 200);
+                let status = json_of(&server.get(&format!("/v1/models/{name}")).await);
+                assert_eq!(status["model_version_status"][0]["state"], "AVAILABLE");
             }
         }
     });
@@ -236,6 +245,10 @@ async fn requests_load_what_was_unloaded_to_save_memory() {
         let path = "/tensorflow.serving.PredictionService/GetModelMetadata";
         let answer: pb::GetModelMetadataResponse = grpc.call(path, &request).await.unwrap();
         assert_eq!(answer.model_spec.name, name);
+        let request = ModelMetadataRequest { name: name.to_owned(), ..Default::default() };
+        let path = "/inference.GRPCInferenceService/ModelMetadata";
+        let answer: ModelMetadataResponse = grpc.call(path, &request).await.unwrap();
+        assert_eq!(answer.inputs[0].name, "x", "{answer:?}");
     }
     grpc.stop().await;
 }

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use tf_persist_core::warmup::tfrecord;
 use tf_persist_proto::bytes::Bytes;
+use tf_persist_proto::open_inference;
+use tf_persist_proto::open_inference::grpc_service::model_infer_request::InferInputTensor;
 use tf_persist_proto::protobuf::MessageField;
 use tf_persist_proto::serving as pb;
 use tf_persist_serve::{ModelSource, RequestLogFormat, RequestLogSettings};
@@ -27,8 +29,8 @@ fn logs(path: &Path) -> Vec<pb::PredictionLog> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn both_protocols_are_logged_alike() {
-    let test = "both_protocols_are_logged_alike";
+async fn all_protocols_are_logged_alike() {
+    let test = "all_protocols_are_logged_alike";
     let (base, folder) = (base_path("half_plus_two"), tempfile::tempdir().unwrap());
     let models = [("m", base.path().to_path_buf())];
     let log = RequestLogSettings::default().folder(folder.path().to_path_buf());
@@ -42,14 +44,26 @@ async fn both_protocols_are_logged_alike() {
     let tensor = tf_persist_core::Tensor::from_slice(&[2], &[1.0_f32, 2.0]).unwrap();
     request.inputs.insert("x".into(), tf_persist_core::tensor::proto::to_proto(&tensor));
     let answer: pb::PredictResponse = server.call(super::grpc::PREDICT, &request).await.unwrap();
+    let body = r#"{"inputs": [{"name": "x", "shape": [2], "datatype": "FP32", "data": [1, 2]}]}"#;
+    let inferred = server.server.post("/v2/models/m/infer", body).await;
+    assert_eq!(inferred.code, 200, "{inferred:?}");
+    let input = InferInputTensor { name: "x".into(), datatype: "FP32".into(), shape: vec![2], ..Default::default() };
+    let raw: Bytes = [1.0_f32, 2.0].iter().flat_map(|value| value.to_le_bytes()).collect();
+    let infer = open_inference::ModelInferRequest {
+        model_name: "m".into(),
+        inputs: vec![input],
+        raw_input_contents: vec![raw],
+        ..Default::default()
+    };
+    let _: open_inference::ModelInferResponse = server.call(super::v2::grpc::INFER, &infer).await.unwrap();
     server.stop().await;
     let [file] = &files(folder.path())[..] else { panic!("{:?}", files(folder.path())) };
     let mut logs = logs(file);
-    assert_eq!(logs.len(), 2);
+    assert_eq!(logs.len(), 4);
     for log in &mut logs {
         log.log_metadata.mut_or_insert_default().timestamp_secs = 0;
     }
-    assert_eq!(logs[0], logs[1]);
+    assert!(logs.iter().all(|log| *log == logs[0]), "{logs:?}");
     let log = logs[0].predict_log();
     assert_eq!(log.request.model_spec.signature_name, "serving_default");
     let decode = |tensor| tf_persist_core::tensor::proto::from_proto(tensor, 0).unwrap();

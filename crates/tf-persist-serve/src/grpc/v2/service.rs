@@ -25,7 +25,7 @@ pub(in crate::grpc) async fn answer(state: &ServerState, method: Method, message
         }
         Method::ModelReady => {
             let request: pb::ModelReadyRequest = parse(message)?;
-            let ready = state.models().check_answers(&request.name, &v2::version(&request.version)?).is_ok();
+            let ready = state.models().answers(&request.name, &v2::version(&request.version)?).is_ok();
             response::message(&pb::ModelReadyResponse { ready, ..Default::default() })
         }
         Method::ServerMetadata => response::message(&pb::ServerMetadataResponse {

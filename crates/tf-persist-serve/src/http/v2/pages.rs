@@ -31,7 +31,7 @@ pub(super) fn server() -> Reply {
 
 /// Whether a version answers.
 pub(super) fn model_ready(state: &ServerState, model: &str, version: &str) -> Result<Reply, Status> {
-    let found = state.models().check_answers(model, &v2::version(version)?);
+    let found = state.models().answers(model, &v2::version(version)?);
     Ok(match found {
         Ok(()) => page(StatusCode::OK, &json!({"name": model, "ready": true})),
         Err(status) => {

@@ -10,7 +10,7 @@ use tonic::codec::CompressionEncoding;
 use super::{DATATYPES, echo};
 use crate::common::grpc::{GrpcServer, error};
 
-pub(super) const INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
+pub(crate) const INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
 
 macro_rules! path {
     ($method:literal) => {

@@ -1,7 +1,7 @@
 //! The Open Inference Protocol, over REST and gRPC.
 
 mod grammar;
-mod grpc;
+pub(crate) mod grpc;
 mod hostile;
 mod rest;
 
