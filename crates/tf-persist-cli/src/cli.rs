@@ -8,8 +8,12 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::completions::{self, CompletionsArgs};
 use crate::diff::{self, DiffArgs};
 use crate::export::{self, ExportArgs};
+#[cfg(feature = "image")]
+use crate::image::{self, ImageArgs};
 use crate::inspect::{self, InspectArgs};
 use crate::man::{self, ManArgs};
+#[cfg(feature = "serve")]
+use crate::ready::{self, ReadyArgs};
 #[cfg(feature = "runtime")]
 use crate::run::{self, RunArgs};
 #[cfg(feature = "runtime")]
@@ -38,6 +42,10 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("serve-local", "serve"),
     #[cfg(not(feature = "serve"))]
     ("serve", "serve"),
+    #[cfg(not(feature = "serve"))]
+    ("ready", "serve"),
+    #[cfg(not(feature = "image"))]
+    ("image", "image"),
 ];
 
 /// TensorFlow SavedModels from the terminal: inspect, run, train, export and serve them, without Python
@@ -130,6 +138,12 @@ pub(crate) enum Command {
     /// Serve models as SageMaker and Vertex AI expect of a container: `serve-local` with their routes, port and folders
     #[cfg(feature = "serve")]
     Serve(Box<ServeArgs>),
+    /// Ask a server whether it is ready, as the health check of a container does
+    #[cfg(feature = "serve")]
+    Ready(ReadyArgs),
+    /// Write models and all that serves them as an OCI image, without Docker: a folder, or pushed to a registry
+    #[cfg(feature = "image")]
+    Image(Box<ImageArgs>),
     /// Keep versions of models: publish, label, roll back, check. Needs no TensorFlow
     Store(Box<StoreArgs>),
     /// Show which libtensorflow is used, and where it is searched for
@@ -165,6 +179,10 @@ impl Command {
             Self::Serve(args) => {
                 serve::run(*args, matches.subcommand_matches(SERVE).unwrap_or(matches), Invoked::Serve)
             }
+            #[cfg(feature = "serve")]
+            Self::Ready(args) => ready::run(&args),
+            #[cfg(feature = "image")]
+            Self::Image(args) => image::run(&args),
             Self::Store(args) => store::run(&args),
             #[cfg(feature = "runtime")]
             Self::Runtime(args) => runtime::run(&args),
@@ -186,6 +204,8 @@ impl Command {
             Self::Verify(args) => vec![&mut args.path],
             Self::Diff(args) => vec![&mut args.a, &mut args.b],
             Self::Scan(args) => vec![&mut args.path],
+            #[cfg(feature = "image")]
+            Self::Image(args) => args.models.iter_mut().collect(),
             _ => Vec::new(),
         };
         for path in paths {

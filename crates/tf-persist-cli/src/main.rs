@@ -14,6 +14,8 @@ mod error;
 mod export;
 mod format;
 mod hint;
+#[cfg(feature = "image")]
+mod image;
 #[cfg(feature = "runtime")]
 mod inputs;
 mod inspect;
@@ -25,6 +27,8 @@ mod keras_args;
 #[cfg(feature = "runtime")]
 mod load_args;
 mod man;
+#[cfg(feature = "serve")]
+mod ready;
 #[cfg(feature = "runtime")]
 mod run;
 #[cfg(feature = "runtime")]

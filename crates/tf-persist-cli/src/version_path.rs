@@ -159,6 +159,15 @@ fn cached_at(_path: &Path) -> Option<tf_persist_store::Version> {
     None
 }
 
+/// The version at a path that is one of a store or of the cache.
+#[cfg(feature = "image")]
+pub(crate) fn version_at(path: &Path) -> anyhow::Result<Option<tf_persist_store::Version>> {
+    match published(path) {
+        Some((store, reference)) => Ok(Some(Store::open(store)?.find(&reference)?)),
+        None => Ok(cached_at(path)),
+    }
+}
+
 /// The store and the version at a path that is one.
 fn published(path: &Path) -> Option<(PathBuf, Reference)> {
     let path = path.canonicalize().ok()?;

@@ -39,6 +39,8 @@ mod error;
 mod event;
 mod files;
 mod follow;
+#[cfg(feature = "remote")]
+pub mod image;
 mod intent;
 mod labels;
 mod layout;

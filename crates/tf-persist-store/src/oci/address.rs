@@ -24,7 +24,7 @@ pub struct OciAddress {
 
 /// What is meant within a repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Target {
+pub(crate) enum Target {
     /// A movable name.
     Tag(String),
     /// The SHA-256 of a manifest in hexadecimal digits.
@@ -50,12 +50,12 @@ impl OciAddress {
         &self.repository
     }
 
-    pub(super) fn target(&self) -> &Target {
+    pub(crate) fn target(&self) -> &Target {
         &self.target
     }
 
     /// The same repository, by the digest of a manifest.
-    pub(super) fn at(&self, digest: &str) -> Self {
+    pub(crate) fn at(&self, digest: &str) -> Self {
         Self { target: Target::Digest(digest.to_owned()), ..self.clone() }
     }
 
@@ -146,14 +146,14 @@ fn is_part(part: &str) -> bool {
     is_word(*first) && is_word(*last) && runs.into_iter().all(is_separator)
 }
 
-fn is_tag(tag: &str) -> bool {
+pub(crate) fn is_tag(tag: &str) -> bool {
     let is_first = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     let is_other = |byte: u8| is_first(byte) || byte == b'.' || byte == b'-';
     (1..=MAX_TAG).contains(&tag.len()) && tag.bytes().next().is_some_and(is_first) && tag.bytes().all(is_other)
 }
 
 /// Whether a text is a SHA-256 as registries write it.
-pub(super) fn is_sha256(text: &str) -> bool {
+pub(crate) fn is_sha256(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 

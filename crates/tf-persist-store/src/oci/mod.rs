@@ -5,19 +5,21 @@
 //! once, and a push skips it. The manifest of the store is an annotation, so that whoever pulls gets the same version.
 //! Tags are moved without a precondition, which registries do not have: the last writer wins.
 
-mod address;
+pub(crate) mod address;
 mod challenge;
 mod credentials;
-mod manifest;
-mod model_pack;
+pub(crate) mod layer;
+pub(crate) mod manifest;
+pub(crate) mod model_pack;
 mod modelcar;
-mod objects;
+pub(crate) mod objects;
+pub(crate) mod platform;
 mod pull;
-mod push;
-mod registry;
+pub(crate) mod push;
+pub(crate) mod registry;
 #[cfg(test)]
 mod tests;
-mod transfer;
+pub(crate) mod transfer;
 
 pub use address::OciAddress;
 pub use pull::{cached, resolve};

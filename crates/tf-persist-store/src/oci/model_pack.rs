@@ -12,7 +12,7 @@ use crate::signing::SIGNATURE_FILE;
 use crate::store::Version;
 
 /// Media types.
-pub(super) const ARTIFACT: &str = "application/vnd.cncf.model.manifest.v1+json";
+pub(crate) const ARTIFACT: &str = "application/vnd.cncf.model.manifest.v1+json";
 const CONFIG: &str = "application/vnd.cncf.model.config.v1+json";
 const WEIGHTS: &str = "application/vnd.cncf.model.weight.v1.raw";
 const WEIGHT_CONFIG: &str = "application/vnd.cncf.model.weight.config.v1.raw";
@@ -23,15 +23,15 @@ const METADATA: &str = "org.cncf.model.file.metadata+json";
 
 /// A manifest with its config, in the bytes that are pushed.
 #[derive(Debug)]
-pub(super) struct Packed {
-    pub(super) manifest: OciManifest,
-    pub(super) manifest_bytes: Vec<u8>,
-    pub(super) config_bytes: Vec<u8>,
+pub(crate) struct Packed {
+    pub(crate) manifest: OciManifest,
+    pub(crate) manifest_bytes: Vec<u8>,
+    pub(crate) config_bytes: Vec<u8>,
 }
 
 /// The ModelPack of a version. The same version always gives the same bytes. `text` is the manifest of the store,
 /// `signature` the size and digest of the signature beside the files.
-pub(super) fn pack(version: &Version, text: &str, signature: Option<&Hashed>) -> Result<Packed> {
+pub(crate) fn pack(version: &Version, text: &str, signature: Option<&Hashed>) -> Result<Packed> {
     let manifest = version.manifest();
     let mut layers: Vec<Descriptor> =
         manifest.files.iter().map(|file| layer(&file.name, &file.sha256, file.size)).collect();
@@ -54,7 +54,7 @@ pub(super) fn pack(version: &Version, text: &str, signature: Option<&Hashed>) ->
 }
 
 /// The annotations of the manifest of a version.
-pub(super) fn annotations(version: &Version, text: &str) -> BTreeMap<String, String> {
+pub(crate) fn annotations(version: &Version, text: &str) -> BTreeMap<String, String> {
     let manifest = version.manifest();
     [
         ("org.opencontainers.image.created", manifest.published_at.to_string()),
@@ -66,7 +66,7 @@ pub(super) fn annotations(version: &Version, text: &str) -> BTreeMap<String, Str
 }
 
 /// A manifest of these parts in its bytes.
-pub(super) fn packed(
+pub(crate) fn packed(
     artifact: Option<&str>,
     config_type: &str,
     config: &Value,

@@ -37,7 +37,7 @@ impl Objects for Layers<'_> {
 }
 
 /// Writes a blob to a file, and compares its size and digest.
-pub(super) fn save(registry: &Registry, blob: &Descriptor, path: &Path) -> Result<()> {
+pub(crate) fn save(registry: &Registry, blob: &Descriptor, path: &Path) -> Result<()> {
     let wrong = |kind| StoreError::from(RemoteError::new(registry.blob_name(blob), kind));
     let get = |range| body(registry, blob, range, registry.blob_name(blob));
     let found = download::save(get, wrong, blob.size, path, registry.retries())?;

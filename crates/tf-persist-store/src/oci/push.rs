@@ -8,10 +8,12 @@ use serde_json::Value;
 use tf_persist_savedmodel::scratch::Scratch;
 
 use super::address::{OciAddress, Target};
-use super::manifest::{Descriptor, OciIndex, OciManifest};
+use super::layer::TAR_GZIP;
+use super::manifest::Descriptor;
 use super::model_pack::{Packed, pack};
 use super::modelcar::{Base, image, write_layer};
 use super::objects::save;
+use super::platform::image_manifest;
 use super::registry::{Access, Registry};
 use crate::copy;
 use crate::durable;
@@ -24,14 +26,13 @@ use crate::signing::SIGNATURE_FILE;
 use crate::store::{Store, Version};
 
 /// The most bytes of the config of an image.
-const MAX_CONFIG: u64 = 8 << 20;
+pub(crate) const MAX_CONFIG: u64 = 8 << 20;
 
 /// The machine whose image is taken from a base for several.
 const PLATFORM: (&str, &str) = ("linux", "amd64");
 
-/// Layers of images that Docker wrote, and what they are called in OCI's images.
-const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
-const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+/// Layers of images that Docker wrote, which OCI calls [`TAR_GZIP`].
+pub(crate) const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
 
 /// How a version is pushed to a registry.
 #[derive(Debug, Clone, Default)]
@@ -183,14 +184,19 @@ fn push(registry: &Registry, packed: &Packed, files: Vec<Part<'_>>, remote: &Rem
 /// Brings the layers of a base image into the repository.
 fn take_base(registry: &Registry, address: &OciAddress, remote: &RemoteOptions, scratch: &Path) -> Result<Base> {
     let from = Registry::new(address, Access::Pull, &base_options(remote, &registry.address, address))?;
-    let manifest = image_manifest(&from, address)?;
-    let config = wait(from.blob(&manifest.config, MAX_CONFIG))?;
     let invalid = |reason: &str| from.failed(format!("it cannot be a base: {reason}"));
+    let get = |address: &OciAddress| -> Result<Vec<u8>> {
+        let found = wait(from.manifest(address))?;
+        found.map(|(bytes, _)| bytes.into()).ok_or_else(|| RemoteError::new(address, RemoteErrorKind::Absent).into())
+    };
+    let of_platform = |entry: &Descriptor| get(&address.at(entry.sha256().unwrap_or_default()));
+    let manifest = image_manifest(get(address)?, PLATFORM, of_platform, invalid)?;
+    let config = wait(from.blob(&manifest.config, MAX_CONFIG))?;
     let config: Value = serde_json::from_slice(&config).map_err(|_| invalid("its config is not JSON"))?;
     let mut layers = manifest.layers;
     for layer in &mut layers {
         if layer.media_type == DOCKER_LAYER {
-            OCI_LAYER.clone_into(&mut layer.media_type);
+            TAR_GZIP.clone_into(&mut layer.media_type);
         }
         if layer.sha256().is_none() {
             return Err(invalid("a layer has no SHA-256"));
@@ -206,30 +212,6 @@ fn take_base(registry: &Registry, address: &OciAddress, remote: &RemoteOptions, 
 }
 
 /// The settings for the registry of a base image. The target may have no TLS; that says nothing about another host.
-pub(super) fn base_options(options: &RemoteOptions, target: &OciAddress, base: &OciAddress) -> RemoteOptions {
+pub(crate) fn base_options(options: &RemoteOptions, target: &OciAddress, base: &OciAddress) -> RemoteOptions {
     options.clone().plain_http(options.plain_http && base.host() == target.host())
-}
-
-/// The manifest of an image, or that for one platform of an image for several.
-fn image_manifest(from: &Registry, address: &OciAddress) -> Result<OciManifest> {
-    let invalid = |reason: &str| from.failed(format!("it cannot be a base: {reason}"));
-    let get = |address: &OciAddress| -> Result<bytes::Bytes> {
-        let found = wait(from.manifest(address))?;
-        found.map(|(bytes, _)| bytes).ok_or_else(|| RemoteError::new(address, RemoteErrorKind::Absent).into())
-    };
-    let mut bytes = get(address)?;
-    if let Ok(index) = serde_json::from_slice::<OciIndex>(&bytes) {
-        let is_wanted = |entry: &&Descriptor| {
-            entry.platform.as_ref().is_some_and(|it| (it.os.as_str(), it.architecture.as_str()) == PLATFORM)
-        };
-        let entry = index.manifests.iter().find(is_wanted).and_then(Descriptor::sha256);
-        let Some(digest) = entry else { return Err(invalid("it has no image for linux on amd64")) };
-        bytes = get(&address.at(digest))?;
-    }
-    let manifest: OciManifest =
-        serde_json::from_slice(&bytes).map_err(|_| invalid("its manifest has no config and layers"))?;
-    match manifest.config.sha256() {
-        Some(_) => Ok(manifest),
-        None => Err(invalid("its config has no SHA-256")),
-    }
 }

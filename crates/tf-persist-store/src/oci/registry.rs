@@ -13,22 +13,22 @@ use crate::remote::{RemoteError, RemoteErrorKind, RemoteOptions};
 
 /// What is done in the repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Access {
+pub(crate) enum Access {
     Pull,
     Push,
 }
 
 /// A repository of a registry.
 #[derive(Debug)]
-pub(super) struct Registry {
-    pub(super) address: OciAddress,
+pub(crate) struct Registry {
+    pub(crate) address: OciAddress,
     api: ApiClient,
     access: Access,
 }
 
 impl Registry {
     /// Sets the client up. Nothing is sent.
-    pub(super) fn new(address: &OciAddress, access: Access, options: &RemoteOptions) -> Result<Self> {
+    pub(crate) fn new(address: &OciAddress, access: Access, options: &RemoteOptions) -> Result<Self> {
         // Docker Hub answers at another name than its images have.
         let host = if address.host() == "docker.io" { "registry-1.docker.io" } else { address.host() };
         let api = ApiClient::new(address, host, &format!("/v2/{}/", address.repository()), options)?;
@@ -36,12 +36,12 @@ impl Registry {
     }
 
     /// A place in the repository, such as `blobs/sha256:…`.
-    pub(super) fn url(&self, path: &str) -> Result<Url> {
+    pub(crate) fn url(&self, path: &str) -> Result<Url> {
         self.api.url(path)
     }
 
     /// How often a request that failed is repeated.
-    pub(super) fn retries(&self) -> usize {
+    pub(crate) fn retries(&self) -> usize {
         self.api.retries()
     }
 
@@ -49,7 +49,7 @@ impl Registry {
     ///
     /// # Errors
     /// If there is no answer, or the registry does not accept the credentials. Other statuses are no errors here.
-    pub(super) async fn send(&self, wanted: &Wanted) -> Result<Response> {
+    pub(crate) async fn send(&self, wanted: &Wanted) -> Result<Response> {
         let response = self.api.send(wanted).await?;
         if response.status() != StatusCode::UNAUTHORIZED || !self.api.is_own(response.url()) {
             return Ok(response);
@@ -59,7 +59,7 @@ impl Registry {
     }
 
     /// The error for an answer with another status than was hoped for. `what` is what was asked for.
-    pub(super) async fn refusal(&self, what: &str, response: Response) -> StoreError {
+    pub(crate) async fn refusal(&self, what: &str, response: Response) -> StoreError {
         let status = response.status();
         let body = limited(response, MAX_ANSWER).await.unwrap_or_default();
         let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
@@ -79,17 +79,17 @@ impl Registry {
         RemoteError::new(what, kind).into()
     }
 
-    pub(super) fn failed(&self, reason: String) -> StoreError {
+    pub(crate) fn failed(&self, reason: String) -> StoreError {
         self.api.failed(reason)
     }
 
     /// Whether a request that failed may be repeated after a break, which this waits for.
-    pub(super) async fn waits(&self, tries: &mut usize) -> bool {
+    pub(crate) async fn waits(&self, tries: &mut usize) -> bool {
         self.api.waits(tries).await
     }
 
     /// Whether the registry may send an upload there: to itself, or to any host with TLS.
-    pub(super) fn may_upload_to(&self, url: &Url) -> bool {
+    pub(crate) fn may_upload_to(&self, url: &Url) -> bool {
         url.scheme() == "https" || self.api.is_own(url)
     }
 

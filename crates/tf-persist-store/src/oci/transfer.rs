@@ -21,7 +21,7 @@ use crate::remote::download::is_as_wanted;
 use crate::remote::{RemoteError, RemoteErrorKind};
 
 /// The most bytes of a manifest. Registries take 4 MiB.
-pub(super) const MAX_MANIFEST: u64 = 4 << 20;
+pub(crate) const MAX_MANIFEST: u64 = 4 << 20;
 
 /// The bytes of a file that are sent with one request.
 const PART: u64 = 16 << 20;
@@ -41,7 +41,7 @@ enum Sent {
 
 impl Registry {
     /// The manifest of an address as it is, and its SHA-256; `None` if there is none.
-    pub(super) async fn manifest(&self, address: &OciAddress) -> Result<Option<(Bytes, String)>> {
+    pub(crate) async fn manifest(&self, address: &OciAddress) -> Result<Option<(Bytes, String)>> {
         let mut wanted = Wanted::new(Method::GET, self.url(&manifest_path(address))?);
         for media_type in ACCEPTED {
             wanted = wanted.header("accept", media_type);
@@ -67,12 +67,12 @@ impl Registry {
     }
 
     /// Where a tag points; `None` if there is no such tag.
-    pub(super) async fn digest_of(&self, address: &OciAddress) -> Result<Option<String>> {
+    pub(crate) async fn digest_of(&self, address: &OciAddress) -> Result<Option<String>> {
         Ok(self.manifest(address).await?.map(|(_, digest)| digest))
     }
 
     /// Puts a manifest under the tag of the address.
-    pub(super) async fn put_manifest(&self, bytes: Bytes) -> Result<()> {
+    pub(crate) async fn put_manifest(&self, bytes: Bytes) -> Result<()> {
         let digest = hex(&Sha256::digest(&bytes));
         let url = self.url(&manifest_path(&self.address))?;
         let wanted = Wanted::new(Method::PUT, url).header("content-type", OCI_MANIFEST).body(bytes.clone()).repeated();
@@ -88,7 +88,7 @@ impl Registry {
     }
 
     /// Whether the repository has a blob.
-    pub(super) async fn has_blob(&self, blob: &Descriptor) -> Result<bool> {
+    pub(crate) async fn has_blob(&self, blob: &Descriptor) -> Result<bool> {
         let response = self.send(&Wanted::new(Method::HEAD, self.url(&format!("blobs/{}", blob.digest))?)).await?;
         match response.status() {
             StatusCode::OK => Ok(true),
@@ -98,7 +98,7 @@ impl Registry {
     }
 
     /// Takes a blob over from another repository of the same registry. Returns whether that was possible.
-    pub(super) async fn mount(&self, blob: &Descriptor, from: &OciAddress) -> Result<bool> {
+    pub(crate) async fn mount(&self, blob: &Descriptor, from: &OciAddress) -> Result<bool> {
         if from.host() != self.address.host() {
             return Ok(false);
         }
@@ -113,7 +113,7 @@ impl Registry {
     }
 
     /// Sends a blob that is a file.
-    pub(super) async fn upload(&self, blob: &Descriptor, path: &Path) -> Result<()> {
+    pub(crate) async fn upload(&self, blob: &Descriptor, path: &Path) -> Result<()> {
         let mut file = File::open(path).map_err(StoreError::io("open", path))?;
         let part = |offset: u64, length: u64| -> Result<Bytes> {
             let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
@@ -125,7 +125,7 @@ impl Registry {
     }
 
     /// Sends a blob that is in memory.
-    pub(super) async fn upload_bytes(&self, blob: &Descriptor, bytes: Bytes) -> Result<()> {
+    pub(crate) async fn upload_bytes(&self, blob: &Descriptor, bytes: Bytes) -> Result<()> {
         let part = |offset: u64, length: u64| Ok(bytes.slice(offset as usize..(offset + length) as usize));
         self.upload_parts(blob, part).await
     }
@@ -239,7 +239,7 @@ impl Registry {
     }
 
     /// A blob in memory.
-    pub(super) async fn blob(&self, blob: &Descriptor, limit: u64) -> Result<Bytes> {
+    pub(crate) async fn blob(&self, blob: &Descriptor, limit: u64) -> Result<Bytes> {
         let wrong = |kind| StoreError::from(RemoteError::new(self.blob_name(blob), kind));
         if blob.size > limit {
             return Err(wrong(RemoteErrorKind::TooLarge { limit }));
@@ -254,7 +254,7 @@ impl Registry {
     }
 
     /// The answer with the bytes of a blob, or with a range of them.
-    pub(super) async fn get_blob(&self, blob: &Descriptor, range: Option<Range<u64>>) -> Result<Response> {
+    pub(crate) async fn get_blob(&self, blob: &Descriptor, range: Option<Range<u64>>) -> Result<Response> {
         let mut wanted = Wanted::new(Method::GET, self.url(&format!("blobs/{}", blob.digest))?);
         if let Some(range) = &range {
             wanted = wanted.header("range", &format!("bytes={}-{}", range.start, range.end.saturating_sub(1)));
@@ -282,7 +282,7 @@ impl Registry {
         }
     }
 
-    pub(super) fn blob_name(&self, blob: &Descriptor) -> String {
+    pub(crate) fn blob_name(&self, blob: &Descriptor) -> String {
         let name = blob.file().unwrap_or(&blob.digest);
         format!("{}, {name}", self.address)
     }

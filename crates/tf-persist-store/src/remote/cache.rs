@@ -127,6 +127,12 @@ impl Cache {
         self.versions().join(digest).join(MODEL)
     }
 
+    /// Where it is remembered which digests the compressed layers of images have.
+    #[must_use]
+    pub fn layers(&self) -> PathBuf {
+        self.folder.join("layers")
+    }
+
     /// A version of a remote store, which is pulled unless it is here.
     ///
     /// # Errors
