@@ -3,7 +3,7 @@
 use crate::support::Dir;
 
 /// The commands, as subcommands of `tf-persist`.
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 16] = [
     "",
     "inspect",
     "scan",
@@ -14,6 +14,8 @@ const COMMANDS: [&str; 14] = [
     "diff",
     "serve",
     "serve-local",
+    "ready",
+    "image",
     "runtime",
     "runtime install",
     "completions",
@@ -64,6 +66,11 @@ fn help_names_every_option_of_the_contract() {
             "serve-local",
             "--port --rest_api_port --model_name --model_base_path --model_config_file --host --api_key_file --tls_cert --trust \
              --libtensorflow --monitoring_config_file --enable_batching TF_PERSIST_MODEL_NAME",
+        ),
+        ("ready", "--timeout"),
+        (
+            "image",
+            "--name --base --gzip --platform --op-library --env --require-signature --plain-http --format --libtensorflow",
         ),
         ("runtime", "install --libtensorflow --format"),
     ];
