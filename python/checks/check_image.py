@@ -36,10 +36,15 @@ BUILD_SECONDS = 10
 MOUNT = 'mount -t proc proc "$1/proc" && mount --rbind /dev "$1/dev" && shift && exec "$@"'
 
 
-def in_root(rootfs, user, command):
+# As `readOnlyRootFilesystem` of Kubernetes with a volume at /tmp.
+READ_ONLY = 'mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" && mount -t tmpfs tmpfs "$1/tmp" && '
+
+
+def in_root(rootfs, user, command, read_only=False):
     """A command in another root folder, as another user."""
+    mount = (READ_ONLY if read_only else "") + MOUNT
     found = {name: shutil.which(name) or name for name in ("unshare", "sh", "chroot")}
-    return [found["unshare"], "--mount", found["sh"], "-c", f"PATH=$PATH:/bin:/usr/bin:/sbin; {MOUNT}", "sh", str(rootfs),
+    return [found["unshare"], "--mount", found["sh"], "-c", f"PATH=$PATH:/bin:/usr/bin:/sbin; {mount}", "sh", str(rootfs),
             found["chroot"], f"--userspec={user}", str(rootfs), *command]
 
 
@@ -121,7 +126,8 @@ class Program:
 
 def get(port, path, body=None):
     data = None if body is None else json.dumps(body).encode()
-    with urllib.request.urlopen(urllib.request.Request(f"http://127.0.0.1:{port}{path}", data), timeout=SECONDS) as answer:
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=SECONDS) as answer:
         return json.load(answer)
 
 
@@ -146,13 +152,13 @@ def check_answers(port):
 
 
 @contextlib.contextmanager
-def container(rootfs, config, arguments, folder, variables=()):
+def container(rootfs, config, arguments, folder, variables=(), read_only=False):
     """Runs what an image starts in a chroot, as its user and with nothing but its environment."""
     run = config["config"]
     environment = dict(variable.split("=", 1) for variable in run["Env"]) | dict(variables)
     log = folder / "container.log"
     with log.open("wb") as output:
-        command = in_root(rootfs, run["User"], [*run["Entrypoint"], *arguments])
+        command = in_root(rootfs, run["User"], [*run["Entrypoint"], *arguments], read_only)
         process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
     try:
         yield process, log
@@ -246,15 +252,26 @@ def check_sharing(program, layout):
     assert "TF_PERSIST_OPTIMIZE=off" in config["config"]["Env"]
 
 
+def check_without_models(program, layout):
+    """A server for models from elsewhere."""
+    report, _ = program.image(f"oci:{layout.folder}:server")
+    _, manifest, config = layout.image("server")
+    assert report["models"] == [] and manifest["layers"] == layout.image("digits")[1]["layers"][:-1]
+    assert not any("MODEL" in variable for variable in config["config"]["Env"]) and "digits" not in json.dumps(config)
+
+
 def check_both(layout, folder):
     rootfs = folder / "both"
     config = layout.unpack("both", rootfs)
     port = free_port()
-    with container(rootfs, config, with_ports(config["config"]["Cmd"], port), folder) as (process, log):
+    arguments = with_ports(config["config"]["Cmd"], port, "--monitoring_config_file=/tf-persist/etc/monitoring.config")
+    with container(rootfs, config, arguments, folder, read_only=True) as (process, log):
         wait_for(port, process, log)
         check_answers(port)
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/monitoring/prometheus/metrics", timeout=SECONDS) as answer:
+            assert b"tf_persist_requests_under_way" in answer.read()
         assert get(port, "/v1/models/half_plus_two:predict", {"instances": [1.0, 5.0]}) == {"predictions": [2.5, 4.5]}
-    print("two models answer in one image")
+    print("two models answer in one image, whose folders cannot be written to but for /tmp")
     shutil.rmtree(rootfs)
 
 
@@ -427,6 +444,7 @@ def main():
         runs = can_run(folder)
         layout = check_digits(program, folder, runs)
         check_sharing(program, layout)
+        check_without_models(program, layout)
         if runs:
             check_both(layout, folder)
         check_base(program, layout, folder, runs)

@@ -10,18 +10,19 @@ use crate::common_args::{Format, LibraryArgs};
 
 #[derive(Debug, Args)]
 #[command(
+    allow_missing_positional = true,
     after_help = "The image serves its models with `tf-persist serve-local`, gRPC on port 8500 and REST on 8501, as the user 65532. \
                   SageMaker and Vertex AI start it with `serve`. The same models, libraries and program always give the same \
                   image; SOURCE_DATE_EPOCH sets its time."
 )]
 pub(crate) struct ImageArgs {
     /// Versions of a store, MODEL@REF; or the folder of a SavedModel or a Keras file, which is version 1 unless the folder
-    /// has a number as its name
-    #[arg(value_name = "MODEL", required = true)]
+    /// has a number as its name. Without any, the image serves what its arguments or a platform name
+    #[arg(value_name = "MODEL")]
     pub(crate) models: Vec<PathBuf>,
     /// Where the image is written: oci:DIR or oci:DIR:TAG, a folder, which is an OCI image layout afterwards; or
     /// oci://HOST/REPO:TAG, a registry, with credentials from docker's config.json
-    #[arg(value_name = "IMAGE")]
+    #[arg(value_name = "IMAGE", required = true)]
     pub(super) to: String,
     /// The name of a model that is not in a store [default: that of its folder]
     #[arg(long, value_name = "NAME")]

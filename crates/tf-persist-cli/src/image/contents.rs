@@ -29,6 +29,10 @@ pub(super) const MODELS: &str = "models";
 /// The file that lists several models.
 const CONFIG_FILE: &str = "models/models.config";
 
+/// The file that turns metrics on, for `--monitoring_config_file`, and what it says.
+const MONITORING_FILE: &str = "tf-persist/etc/monitoring.config";
+const MONITORING: &str = "prometheus_config { enable: true }\n";
+
 /// Ports of the server.
 const GRPC_PORT: u16 = 8500;
 const REST_PORT: u16 = 8501;
@@ -85,6 +89,7 @@ impl Files {
         }
         let program = vec![
             LayerEntry::file(format!("{BIN}/tf-persist"), 0o755, &self.program),
+            LayerEntry::bytes(MONITORING_FILE, 0o644, MONITORING),
             LayerEntry::folder(HOME, 0o700).owner(USER),
         ];
         add(format!("tf-persist image: tf-persist {}", env!("CARGO_PKG_VERSION")), with_folders(program));
@@ -114,6 +119,7 @@ impl Files {
                 environment.push(("TF_PERSIST_MODEL_NAME", model.name.to_string()));
                 environment.push(("TF_PERSIST_MODEL_BASE_PATH", format!("/{MODELS}/{}", model.name)));
             }
+            [] => {}
             _ => environment.push(("TF_PERSIST_MODEL_CONFIG_FILE", format!("/{CONFIG_FILE}"))),
         }
         let own = environment.into_iter().map(|(name, value)| (name.to_owned(), value));
@@ -145,8 +151,9 @@ impl Files {
             None => model.reference(),
         });
         let names: Vec<&str> = names(models).into_iter().collect();
+        let title = if names.is_empty() { "tf-persist".to_owned() } else { names.join(", ") };
         let mut labels = vec![
-            ("org.opencontainers.image.title", names.join(", ")),
+            ("org.opencontainers.image.title", title),
             ("io.tf-persist.models", listed.collect::<Vec<_>>().join(", ")),
             ("io.tf-persist.version", env!("CARGO_PKG_VERSION").to_owned()),
             ("io.tf-persist.libtensorflow", self.tensorflow_version.clone()),

@@ -59,7 +59,9 @@ pub(super) fn models(args: &ImageArgs, has_op_libraries: bool) -> anyhow::Result
         }
         models.push(model);
     }
-    if args.name.is_some() && models.iter().any(|model| model.version.is_some() || args.models.len() > 1) {
+    if args.name.is_some()
+        && (models.is_empty() || models.iter().any(|model| model.version.is_some() || args.models.len() > 1))
+    {
         let reason = "--name is for one model that is not in a store; versions of a store keep their names";
         return Err(UsageError(reason.into()).into());
     }

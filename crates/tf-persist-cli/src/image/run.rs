@@ -80,8 +80,7 @@ fn created(models: &[Model]) -> anyhow::Result<Timestamp> {
     if let Some(value) = env_var(BUILD_TIME) {
         let seconds = value.to_str().and_then(|text| text.parse().ok());
         let time = seconds.and_then(|seconds| Timestamp::from_second(seconds).ok());
-        let refusal =
-            || UsageError(format!("{BUILD_TIME} is `{}`, which is not a number of seconds", value.display()));
+        let refusal = || UsageError(format!("{BUILD_TIME} is `{}`, which is not a number of seconds", value.display()));
         return time.ok_or_else(|| refusal().into());
     }
     let newest = models.iter().filter_map(Model::published_at).max();
@@ -110,8 +109,12 @@ fn report(args: &ImageArgs, to: &ImageAddress, models: &[Model], written: &Image
         (new, ImageAddress::Registry(_)) => format!("{new} of them sent, {}", bytes(traffic().0)),
         (new, _) => format!("{new} of them new"),
     };
-    let are = if names.len() == 1 { "is" } else { "are" };
-    writeln!(out, "{} {are} an image at `{to}` now: {layers}, {size}, {new}", names.join(", "))?;
+    let what = match names.len() {
+        0 => "a server without models is".to_owned(),
+        1 => format!("{} is", names.join(", ")),
+        _ => format!("{} are", names.join(", ")),
+    };
+    writeln!(out, "{what} an image at `{to}` now: {layers}, {size}, {new}")?;
     if let Some(before) = &written.moved_from {
         writeln!(out, "the tag pointed to {before} before")?;
     }

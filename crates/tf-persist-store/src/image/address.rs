@@ -124,9 +124,13 @@ mod tests {
         }
         assert!(matches!("oci://localhost:5000/a:b".parse(), Ok(ImageAddress::Registry(_))));
         assert!(matches!(ImageAddress::image("debian:12-slim"), Ok(ImageAddress::Registry(_))));
-        for (text, reason) in
-            [("oci:", "no folder"), ("oci::a", "no folder"), ("oci:a:-b", "a tag has"), ("out", "begins neither"), ("oci://h", "no repository")]
-        {
+        for (text, reason) in [
+            ("oci:", "no folder"),
+            ("oci::a", "no folder"),
+            ("oci:a:-b", "a tag has"),
+            ("out", "begins neither"),
+            ("oci://h", "no repository"),
+        ] {
             let error = text.parse::<ImageAddress>().unwrap_err().to_string();
             assert!(error.contains(reason), "{error}");
         }

@@ -50,7 +50,10 @@ impl Base {
             invalid,
         )?;
         if ![IMAGE_CONFIG, DOCKER_CONFIG].contains(&manifest.config.media_type.as_str()) {
-            return Err(invalid(&format!("it is not an image that runs: its config is {}", manifest.config.media_type)));
+            return Err(invalid(&format!(
+                "it is not an image that runs: its config is {}",
+                manifest.config.media_type
+            )));
         }
         let config = place.blob(&manifest.config, MAX_CONFIG)?;
         let config: Value = serde_json::from_slice(&config).map_err(|_| invalid("its config is not JSON"))?;

@@ -104,7 +104,8 @@ impl Layout {
         }
         let path = self.path(blob)?;
         let bytes = durable::read(&path, blob.size)?;
-        let is_it = |bytes: &Vec<u8>| Descriptor::of("", bytes).digest == blob.digest && bytes.len() as u64 == blob.size;
+        let is_it =
+            |bytes: &Vec<u8>| Descriptor::of("", bytes).digest == blob.digest && bytes.len() as u64 == blob.size;
         bytes.filter(is_it).ok_or_else(|| self.lacks(blob))
     }
 

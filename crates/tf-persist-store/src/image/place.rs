@@ -74,9 +74,7 @@ impl Place {
     pub(super) fn manifest(&self, named: &Descriptor, limit: u64) -> Result<Vec<u8>> {
         match self {
             Self::Layout { layout, .. } => layout.read(named, limit),
-            Self::Registry(registry) => {
-                manifest(registry, &registry.address.at(named.sha256().unwrap_or_default()))
-            }
+            Self::Registry(registry) => manifest(registry, &registry.address.at(named.sha256().unwrap_or_default())),
         }
     }
 

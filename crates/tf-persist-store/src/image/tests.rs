@@ -125,14 +125,17 @@ fn an_image_is_the_same_wherever_it_is_written() {
     // Other images of the folder, and what other tools say of them, stay.
     let path = one.path().join("index.json");
     let mut index: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-    index["manifests"].as_array_mut().unwrap().push(json!({"digest": "sha256:0", "size": 1, "mediaType": "x", "urls": ["y"]}));
+    index["manifests"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({"digest": "sha256:0", "size": 1, "mediaType": "x", "urls": ["y"]}));
     fs::write(&path, index.to_string()).unwrap();
     write(&image(layers()), &address(one.path(), "c"), &ImageOptions::default()).unwrap();
     let index: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     assert_eq!((index["manifests"].as_array().unwrap().len(), &index["manifests"][1]["urls"][0]), (3, &json!("y")));
-    let hidden = fs::read_dir(one.path()).unwrap().filter(|entry| {
-        entry.as_ref().unwrap().file_name().as_encoded_bytes().starts_with(b".")
-    });
+    let hidden = fs::read_dir(one.path())
+        .unwrap()
+        .filter(|entry| entry.as_ref().unwrap().file_name().as_encoded_bytes().starts_with(b"."));
     assert_eq!(hidden.count(), 0, "nothing half-written stays");
 }
 
@@ -238,6 +241,9 @@ fn manifests_that_cannot_be_a_base() {
     assert!(error.contains("more than 4194304"), "{error}");
 }
 
+/// What a test does to a config.
+type Change = fn(&mut Value);
+
 #[test]
 fn configs_that_cannot_be_a_base() {
     let changed = |change: &dyn Fn(&mut Value)| {
@@ -247,7 +253,7 @@ fn configs_that_cannot_be_a_base() {
         base.set_config(&config);
         base.refused()
     };
-    let changes: [(fn(&mut Value), &str); 11] = [
+    let changes: [(Change, &str); 11] = [
         (|it| it["architecture"] = "s390x".into(), "it is for linux/s390x"),
         (|it| it["os"] = "windows".into(), "it is for windows/"),
         (|it| *it = json!([1]), "it is for unknown/unknown"),
@@ -344,7 +350,10 @@ fn configs_without_a_base() {
     let built = config(None, &own, &platform, Timestamp::UNIX_EPOCH, &[(id.clone(), "a layer".into())]).unwrap();
     assert_eq!(built["rootfs"], json!({"type": "layers", "diff_ids": [format!("sha256:{id}")]}));
     assert_eq!(built["config"]["ExposedPorts"], json!({"80/tcp": {}}));
-    assert_eq!((&built["created"], &built["history"][0]["created_by"]), (&json!("1970-01-01T00:00:00Z"), &json!("a layer")));
+    assert_eq!(
+        (&built["created"], &built["history"][0]["created_by"]),
+        (&json!("1970-01-01T00:00:00Z"), &json!("a layer"))
+    );
     for text in ["linux", "linux/", "/amd64", "linux/arm/v7", "linux/a b"] {
         assert!(text.parse::<Platform>().is_err(), "{text}");
     }

@@ -254,11 +254,15 @@ mod tests {
         let file = || LayerEntry::file("opt/a/weights", 0o644, &path);
         let home = || LayerEntry::folder("opt/a/home", 0o700).owner(65532);
         let text = || LayerEntry::bytes("etc/passwd", 0o644, "root");
-        let written = |entries: &[LayerEntry], name: &str, gzip| {
-            write(entries, &folder.path().join(name), gzip, &never).unwrap()
-        };
+        let written =
+            |entries: &[LayerEntry], name: &str, gzip| write(entries, &folder.path().join(name), gzip, &never).unwrap();
         let one = written(&[file(), home(), text()], "one", false);
-        std::fs::File::options().write(true).open(&path).unwrap().set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+        std::fs::File::options()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_modified(std::time::SystemTime::UNIX_EPOCH)
+            .unwrap();
         let other = written(&[text(), file(), home()], "other", false);
         assert_eq!(one, other);
         let measured = measure(&[home(), text(), file()], &never).unwrap();
@@ -274,8 +278,8 @@ mod tests {
             assert_eq!((header.mtime().unwrap(), header.username().unwrap()), (0, Some("")));
             found.push((entry.path().unwrap().display().to_string(), header.mode().unwrap(), header.uid().unwrap()));
         }
-        let wanted =
-            [("etc/passwd", 0o644, 0), ("opt/a/home/", 0o700, 65532), ("opt/a/weights", 0o644, 0)].map(|(name, mode, id)| (name.to_owned(), mode, id));
+        let wanted = [("etc/passwd", 0o644, 0), ("opt/a/home/", 0o700, 65532), ("opt/a/weights", 0o644, 0)]
+            .map(|(name, mode, id)| (name.to_owned(), mode, id));
         assert_eq!(found, wanted);
     }
 
