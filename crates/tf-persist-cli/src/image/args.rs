@@ -16,8 +16,8 @@ use crate::common_args::{Format, LibraryArgs};
                   image; SOURCE_DATE_EPOCH sets its time."
 )]
 pub(crate) struct ImageArgs {
-    /// Versions of a store, MODEL@REF; or the folder of a SavedModel or a Keras file, which is version 1 unless the folder
-    /// has a number as its name. Without any, the image serves what its arguments or a platform name
+    /// Versions of a store, MODEL@REF; or the folder of a SavedModel or a Keras file, which is version 1 unless the
+    /// folder has a number as its name. Without any, the image serves what its arguments or a platform name
     #[arg(value_name = "MODEL")]
     pub(crate) models: Vec<PathBuf>,
     /// Where the image is written: oci:DIR or oci:DIR:TAG, a folder, which is an OCI image layout afterwards; or
@@ -27,8 +27,8 @@ pub(crate) struct ImageArgs {
     /// The name of a model that is not in a store [default: that of its folder]
     #[arg(long, value_name = "NAME")]
     pub(super) name: Option<ModelName>,
-    /// Put the layers on this image instead of this machine's C library: oci:DIR:TAG, oci://HOST/REPO:TAG or a name such
-    /// as debian:12-slim. It needs glibc and libstdc++ of this machine's age or newer
+    /// Put the layers on this image instead of this machine's C library: oci:DIR:TAG, oci://HOST/REPO:TAG or a name
+    /// such as debian:12-slim. It needs glibc and libstdc++ of this machine's age or newer
     #[arg(long, value_name = "IMAGE")]
     pub(super) base: Option<String>,
     /// Compress the layers: a third of the bytes for a registry, but half a minute more the first time

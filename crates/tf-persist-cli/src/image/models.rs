@@ -90,8 +90,8 @@ fn model(path: &Path, args: &ImageArgs) -> anyhow::Result<Model> {
     Ok(Model { name, number, version: None, entries })
 }
 
-/// The name and the number of a model that is not in a store: `digits/3` is version 3 of `digits`, as TensorFlow Serving
-/// reads folders, and `digits` is version 1.
+/// The name and the number of a model that is not in a store: `digits/3` is version 3 of `digits`, as TensorFlow
+/// Serving reads folders, and `digits` is version 1.
 fn named(path: &Path, name: Option<&ModelName>) -> anyhow::Result<(ModelName, u64)> {
     let absolute = path.canonicalize().with_context(|| format!("cannot find `{}`", path.display()))?;
     let last = |path: &Path| if path.is_file() { path.file_stem() } else { path.file_name() }.map(ToOwned::to_owned);

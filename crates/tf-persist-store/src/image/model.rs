@@ -9,8 +9,8 @@ use crate::oci::layer::LayerEntry;
 use crate::signing::SIGNATURE_FILE;
 use crate::store::Version;
 
-/// The files of a version, with its signature, below a folder of the image. When the layer is written, they must be those
-/// that were published.
+/// The files of a version, with its signature, below a folder of the image. When the layer is written, they must be
+/// those that were published.
 #[must_use]
 pub fn version_entries(version: &Version, folder: &str) -> Vec<LayerEntry> {
     let signature = version.path().join(SIGNATURE_FILE);

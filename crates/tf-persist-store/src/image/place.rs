@@ -132,8 +132,8 @@ impl Place {
         }
     }
 
-    /// Makes an image the one of the tag, after all of its blobs are there. Returns what the tag pointed to, if that was
-    /// another image.
+    /// Makes an image the one of the tag, after all of its blobs are there. Returns what the tag pointed to, if that
+    /// was another image.
     pub(super) fn publish(&self, bytes: &[u8], platform: &Platform) -> Result<Option<String>> {
         let manifest = Descriptor::of(OCI_MANIFEST, bytes);
         match self {

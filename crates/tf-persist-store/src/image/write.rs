@@ -109,8 +109,8 @@ impl Image {
     /// Writes the image, where the tag of the address points to it afterwards. Layers that are there are left alone.
     ///
     /// # Errors
-    /// If a file cannot be read or has changed, the base is not an image for this platform or is damaged, the target is a
-    /// folder with other contents, or the registry cannot be reached or refuses.
+    /// If a file cannot be read or has changed, the base is not an image for this platform or is damaged, the target is
+    /// a folder with other contents, or the registry cannot be reached or refuses.
     pub fn write(&self, to: &ImageAddress, options: &ImageOptions, remote: &RemoteOptions) -> Result<ImageWritten> {
         let base = options.base.as_ref().map(|base| Base::open(base, &self.platform, to, remote)).transpose()?;
         // Before anything is written, since it finds what is wrong with the base.
