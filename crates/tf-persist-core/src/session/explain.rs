@@ -45,7 +45,12 @@ pub(super) fn refusal(error: Error, path: &Path, meta_graph: &MetaGraph, runtime
 
 /// Adds a hint to an error of a run. Ops in functions, and empty tables, are first met in a run.
 pub(super) fn failed_run(error: Error) -> Error {
-    add_hint(error, |message| of_kernels(message).or_else(|| of_state(message)).or_else(|| of_examples(message)))
+    add_hint(error, |message| {
+        of_kernels(message)
+            .or_else(|| of_state(message))
+            .or_else(|| of_examples(message))
+            .or_else(|| of_onednn(message))
+    })
 }
 
 /// A hint for a `tf.Example` that lacks a feature (`tensorflow/core/util/example_proto_fast_parsing.cc`).
@@ -54,6 +59,15 @@ fn of_examples(message: &str) -> Option<Hint> {
     let (feature, dtype) = before.rsplit_once("eature: ")?.1.rsplit_once(" (data type: ")?;
     let feature = feature.escape_debug();
     Some(format!("give every example the feature `{feature}`, of {dtype}: the graph has no default for it").into())
+}
+
+/// A hint for what TensorFlow computes by oneDNN alone, which it uses by default only on some processors
+/// (`tensorflow/core/kernels/conv_ops_fused_impl.h`).
+fn of_onednn(message: &str) -> Option<Hint> {
+    let is_fused = message.contains("Fused conv implementation does not support");
+    is_fused.then(|| {
+        "set TF_ENABLE_ONEDNN_OPTS=1 in the environment: without oneDNN, TensorFlow cannot run what it fused".into()
+    })
 }
 
 /// A hint for variables and tables without a value.
