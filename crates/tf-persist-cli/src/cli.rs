@@ -12,6 +12,8 @@ use crate::export::{self, ExportArgs};
 use crate::image::{self, ImageArgs};
 use crate::inspect::{self, InspectArgs};
 use crate::man::{self, ManArgs};
+#[cfg(feature = "monitor")]
+use crate::monitor::{self, MonitorArgs};
 #[cfg(feature = "serve")]
 use crate::ready::{self, ReadyArgs};
 #[cfg(feature = "runtime")]
@@ -38,6 +40,8 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("runtime", "runtime"),
     #[cfg(not(feature = "train"))]
     ("train", "train"),
+    #[cfg(not(feature = "monitor"))]
+    ("monitor", "monitor"),
     #[cfg(not(feature = "serve"))]
     ("serve-local", "serve"),
     #[cfg(not(feature = "serve"))]
@@ -144,6 +148,9 @@ pub(crate) enum Command {
     /// Write models and all that serves them as an OCI image, without Docker: a folder, or pushed to a registry
     #[cfg(feature = "image")]
     Image(Box<ImageArgs>),
+    /// Report drift, quality, latency and errors from the request log of a server. Needs no TensorFlow
+    #[cfg(feature = "monitor")]
+    Monitor(Box<MonitorArgs>),
     /// Keep versions of models: publish, label, roll back, check. Needs no TensorFlow
     Store(Box<StoreArgs>),
     /// Show which libtensorflow is used, and where it is searched for
@@ -183,6 +190,8 @@ impl Command {
             Self::Ready(args) => ready::run(&args),
             #[cfg(feature = "image")]
             Self::Image(args) => image::run(&args),
+            #[cfg(feature = "monitor")]
+            Self::Monitor(args) => monitor::run(&args),
             Self::Store(args) => store::run(&args),
             #[cfg(feature = "runtime")]
             Self::Runtime(args) => runtime::run(&args),
@@ -237,6 +246,8 @@ impl Command {
     pub(crate) fn choose_signature(&self) -> Option<String> {
         let option = match self {
             Self::Inspect(_) => "--signature NAME",
+            #[cfg(feature = "monitor")]
+            Self::Monitor(_) => "--signature NAME",
             Self::Export(_) => "--signatures NAME,…",
             #[cfg(feature = "runtime")]
             Self::Run(args) if args.is_json() => "--signature NAME, or by `signature_name` in the request",

@@ -27,6 +27,8 @@ mod keras_args;
 #[cfg(feature = "runtime")]
 mod load_args;
 mod man;
+#[cfg(feature = "monitor")]
+mod monitor;
 #[cfg(feature = "serve")]
 mod ready;
 #[cfg(feature = "runtime")]

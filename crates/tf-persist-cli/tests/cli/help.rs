@@ -12,6 +12,8 @@ const COMMANDS: [&str; 16] = [
     "train",
     "verify",
     "diff",
+    "monitor",
+    "monitor reference",
     "serve",
     "serve-local",
     "ready",
@@ -62,6 +64,12 @@ fn help_names_every_option_of_the_contract() {
         ("verify", "--record --replace --signature --tolerance --format --tags --op-library --libtensorflow"),
         ("diff", "--tags --variables --tolerance --format"),
         ("scan", "--tags --format --fail-on"),
+        (
+            "monitor",
+            "--reference --model --model-name --signature --labels --label-output --label-task --logits --window --slice \
+             --false-alarm --psi --format --output --state --fail-on-drift --threads",
+        ),
+        ("monitor reference", "--output --model --model-name --signature --threads"),
         (
             "serve-local",
             "--port --rest_api_port --model_name --model_base_path --model_config_file --host --api_key_file --tls_cert --trust \
@@ -130,6 +138,14 @@ fn usage_errors_exit_with_2() {
         "train a --data b.npz --output c --resume --no-shuffle",
         "train a --data b.npz --output c --evaluate-signature d",
         "train a --data b.npz --output c --plot d.png",
+        "monitor",
+        "monitor reference a",
+        "monitor a --window 1",
+        "monitor a --false-alarm 1",
+        "monitor a --psi -1",
+        "monitor a --format xml",
+        "monitor a --logits",
+        "monitor a --threads 0",
         "scan",
         "scan a --fail-on everything",
         "scan a --format yaml",

@@ -19,6 +19,7 @@ mod help;
 mod hostile;
 mod inputs;
 mod inspect;
+mod monitor;
 mod old_graphs;
 mod op_libraries;
 mod outputs;

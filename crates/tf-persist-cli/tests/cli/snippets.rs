@@ -22,7 +22,7 @@ struct Snippet {
 }
 
 /// Those that are not run: the page, what the first line begins with, and why.
-const NOT_RUN: [(&str, &str, &str); 44] = [
+const NOT_RUN: [(&str, &str, &str); 45] = [
     ("CONTRIBUTING.md", "scripts/setup", "it fetches over the network, and runs the demo and all tests"),
     ("CONTRIBUTING.md", "scripts/test", "it runs all tests"),
     ("README.md", "./scripts/demo", "it sets itself up over the network, and trains for minutes"),
@@ -62,6 +62,11 @@ const NOT_RUN: [(&str, &str, &str); 44] = [
     ),
     ("docs/keras_exporter.md", "pip install", "it fetches over the network; python/tests run the exporter"),
     ("docs/keras_exporter.md", "serving_default: image", "it is what the exporter prints"),
+    (
+        "docs/monitor.md",
+        "$ tf-persist monitor reference",
+        "its logs are not in the repository; monitor.rs and python/checks/check_monitor.py make such",
+    ),
     ("docs/op_libraries.md", "", "its models need op libraries; op_libraries.rs runs such"),
     ("docs/optimize.md", "$ tf-persist run", "its array is the reader's; tests/interop/optimize.rs runs the options"),
     ("docs/remotes.md", "tf-persist run s3://", "it needs a bucket; python/checks/check_remotes.py has one"),

@@ -5,7 +5,7 @@ use tf_persist_savedmodel::error::names;
 use tf_persist_savedmodel::internals::{Request, Tensors, check_folder, compare, encode, write_file};
 use tf_persist_savedmodel::saved_model::{MetaGraph, SERVE, SavedModel, SignatureDef, TensorKind};
 use tf_persist_savedmodel::tensor::Tolerance;
-use tf_persist_savedmodel::warmup::{FILE, MAX_RECORDS, Record, Records, first_state_write};
+use tf_persist_savedmodel::warmup::{FILE, MAX_RECORDS, Origin, Record, Records, first_state_write};
 
 use super::{ask, not_recorded};
 use crate::error::{Hint, Result};
@@ -163,7 +163,14 @@ impl Recorder {
         let data = encode(&self.tags, &request, &answer)
             .map_err(|(reason, hint)| not_recorded(self.model.path(), reason, hint.map(Hint::from)))?;
         let number = index.unwrap_or(self.records.len()) + 1;
-        let record = Record { number, in_order: false, tags: self.tags.clone(), request, answer: Some(answer) };
+        let record = Record {
+            number,
+            in_order: false,
+            tags: self.tags.clone(),
+            origin: Origin::default(),
+            request,
+            answer: Some(answer),
+        };
         match index {
             Some(index) => self.records[index] = (record, data),
             None => self.records.push((record, data)),

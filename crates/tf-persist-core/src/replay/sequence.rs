@@ -4,7 +4,7 @@ use bytes::Bytes;
 use tf_persist_savedmodel::internals::{Request, Tensors, check_folder, compare, encode, write_file};
 use tf_persist_savedmodel::saved_model::{MetaGraph, SavedModel};
 use tf_persist_savedmodel::tensor::Tolerance;
-use tf_persist_savedmodel::warmup::{MAX_RECORDS, Record, Records, SEQUENCE_FILE};
+use tf_persist_savedmodel::warmup::{MAX_RECORDS, Origin, Record, Records, SEQUENCE_FILE};
 
 use super::{ask, not_recorded};
 use crate::error::{Hint, Result};
@@ -90,7 +90,14 @@ impl Sequence {
                 .map_err(|(reason, hint)| not_recorded(self.model.path(), reason, hint.map(Hint::from)))?;
             let number = self.records.len() + 1;
             self.records.push((
-                Record { number, in_order: true, tags: self.tags.clone(), request, answer: Some(answer) },
+                Record {
+                    number,
+                    in_order: true,
+                    tags: self.tags.clone(),
+                    origin: Origin::default(),
+                    request,
+                    answer: Some(answer),
+                },
                 data,
             ));
             self.changed = true;

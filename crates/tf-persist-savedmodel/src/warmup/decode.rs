@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use tf_persist_proto::wire::{Value, WireError, try_fields};
 
 use super::examples;
-use super::record::{Kind, Record, Request, Tensors};
+use super::record::{Kind, Origin, Record, Request, Tensors};
 use crate::tensor::{Tensor, serialized};
 
 /// The memory that all tensors of a record may take, in bytes. A tensor may be stored as one value for all elements.
@@ -16,7 +16,7 @@ const MAX_FILLED_BYTES: usize = 256 << 20;
 
 /// A `PredictionLog`.
 pub(super) fn record(number: usize, data: &[u8]) -> Result<Record, String> {
-    let mut tags = Vec::new();
+    let (mut tags, mut origin) = (Vec::new(), Origin::default());
     // The last member of a oneof counts.
     let mut log: (Kind, &[u8]) = (Kind::Unknown, &[]);
     for field in try_fields(data) {
@@ -24,7 +24,7 @@ pub(super) fn record(number: usize, data: &[u8]) -> Result<Record, String> {
         let Value::Bytes(bytes) = value else { continue };
         let kind = match number {
             1 => {
-                tags = saved_model_tags(bytes)?;
+                (tags, origin) = metadata(bytes)?;
                 continue;
             }
             2 => Kind::Classify,
@@ -48,18 +48,40 @@ pub(super) fn record(number: usize, data: &[u8]) -> Result<Record, String> {
             (Request { kind, signature: String::new(), inputs, output_filter, tasks: Vec::new() }, None)
         }
     };
-    Ok(Record { number, in_order: false, tags, request, answer })
+    Ok(Record { number, in_order: false, tags, origin, request, answer })
 }
 
-/// `LogMetadata.saved_model_tags`.
-fn saved_model_tags(message: &[u8]) -> Result<Vec<String>, String> {
-    let mut tags = Vec::new();
+/// `LogMetadata`: the tags, and the model and the time.
+fn metadata(message: &[u8]) -> Result<(Vec<String>, Origin), String> {
+    let (mut tags, mut origin) = (Vec::new(), Origin::default());
     for field in try_fields(message) {
-        if let (3, value @ Value::Bytes(_)) = field.map_err(text)? {
-            tags.push(value.text().to_owned());
+        match field.map_err(text)? {
+            (1, Value::Bytes(spec)) => {
+                for field in try_fields(spec) {
+                    match field.map_err(text)? {
+                        (1, value @ Value::Bytes(_)) => value.text().clone_into(&mut origin.model),
+                        (2, Value::Bytes(version)) => origin.version = Some(int64_value(version)?),
+                        _ => {}
+                    }
+                }
+            }
+            (3, value @ Value::Bytes(_)) => tags.push(value.text().to_owned()),
+            (4, Value::Varint(seconds)) => origin.seconds = Some(seconds),
+            _ => {}
         }
     }
-    Ok(tags)
+    Ok((tags, origin))
+}
+
+/// `google.protobuf.Int64Value`.
+fn int64_value(message: &[u8]) -> Result<i64, String> {
+    let mut number = 0;
+    for field in try_fields(message) {
+        if let (1, value) = field.map_err(text)? {
+            number = value.int().unwrap_or(number);
+        }
+    }
+    Ok(number)
 }
 
 /// The request and the response: fields 1 and 2 of all logs.

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use super::record::{Record, Request};
+use super::record::{Origin, Record, Request};
 use super::tfrecord::Reader;
 use crate::error::{Error, Result};
 use crate::saved_model::{MetaGraph, SignatureDef};
@@ -109,7 +109,7 @@ fn from_json(source: &str, number: usize, line: &[u8], meta_graph: &MetaGraph) -
     if let Some(answer) = answer.as_ref().filter(|_| json.has_output_filter()) {
         request.output_filter = answer.iter().map(|(name, _)| name.clone()).collect();
     }
-    Ok(Record { number, in_order: false, tags: Vec::new(), request, answer })
+    Ok(Record { number, in_order: false, tags: Vec::new(), origin: Origin::default(), request, answer })
 }
 
 /// The outputs of a signature with their dtypes.

@@ -40,6 +40,8 @@ pub use examples::outputs_of;
 pub use file::{FILE, MAX_RECORDS, Records, SEQUENCE_FILE};
 pub use log::LoggedRequests;
 #[doc(hidden)]
+pub use record::Origin;
+#[doc(hidden)]
 pub use record::Request;
 #[doc(hidden)]
 pub use record::Tensors;

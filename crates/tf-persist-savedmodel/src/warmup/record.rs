@@ -18,11 +18,25 @@ pub struct Record {
     pub in_order: bool,
     #[doc(hidden)]
     pub tags: Vec<String>,
+    /// The model that answered, and when; empty in files that are not a server's log.
+    #[doc(hidden)]
+    pub origin: Origin,
     #[doc(hidden)]
     pub request: Request,
     /// The response; `None` in plain files of TensorFlow Serving, which only have requests.
     #[doc(hidden)]
     pub answer: Option<Tensors>,
+}
+
+/// What the metadata of a logged request says of its model.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// The name under which the model was served.
+    pub model: String,
+    /// Its version.
+    pub version: Option<i64>,
+    /// The time of the request in seconds since 1970.
+    pub seconds: Option<u64>,
 }
 
 /// The kind of a request.

@@ -3,6 +3,7 @@
 use std::fs;
 
 use proptest::prelude::*;
+use protobuf::well_known_types::wrappers::Int64Value;
 use protobuf::{Message, MessageField};
 use tf_persist_proto::serving as pb;
 use tf_persist_proto::serving::input::input::Kind as InputKind;
@@ -45,7 +46,12 @@ fn reads_a_request_and_its_response() {
     let mut log = predict("", &[("b", floats(&[2.0])), ("a", floats(&[1.0]))], &[("y", floats(&[3.0]))]);
     log.log_metadata =
         MessageField::some(pb::LogMetadata { saved_model_tags: vec!["serve".into()], ..Default::default() });
+    let metadata = log.log_metadata.as_mut().unwrap();
+    metadata.model_spec = spec("");
+    metadata.model_spec.as_mut().unwrap().set_version(Int64Value { value: 7, ..Default::default() });
+    metadata.timestamp_secs = 1_800_000_000;
     let record = parse(&log).unwrap();
+    assert_eq!(record.origin, Origin { model: "m".into(), version: Some(7), seconds: Some(1_800_000_000) });
     assert_eq!((record.kind(), record.signature(), record.has_answer()), (Kind::Predict, "serving_default", true));
     assert_eq!(record.tags, ["serve"]);
     let names: Vec<&str> = record.request.inputs.iter().map(|(name, _)| name.as_str()).collect();

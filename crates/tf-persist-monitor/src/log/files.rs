@@ -1,0 +1,53 @@
+//! Which files are logs: those named, and those in named folders.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tf_persist_savedmodel::warmup::LoggedRequests;
+
+use crate::error::{MonitorError, Result};
+
+/// A file of a request log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LogFile {
+    pub(crate) path: PathBuf,
+    /// TFRecord; else lines of JSON.
+    pub(crate) is_records: bool,
+}
+
+impl LogFile {
+    fn new(path: &Path) -> Self {
+        Self { path: path.to_path_buf(), is_records: LoggedRequests::is_records(path) }
+    }
+}
+
+/// The files of these paths, those of a folder sorted by name. A file of a folder is a log if it has `.tfrecord` or
+/// `.jsonl` in its name.
+///
+/// # Errors
+/// If a path does not exist, or a folder has no logs.
+pub(crate) fn find(paths: &[PathBuf]) -> Result<Vec<LogFile>> {
+    let mut found = Vec::new();
+    for path in paths {
+        if !fs::metadata(path).map_err(MonitorError::io("read", path))?.is_dir() {
+            found.push(LogFile::new(path));
+            continue;
+        }
+        let before = found.len();
+        for entry in fs::read_dir(path).map_err(MonitorError::io("read", path))? {
+            let entry = entry.map_err(MonitorError::io("read", path))?;
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if (name.contains(".tfrecord") || name.contains(".jsonl")) && entry.path().is_file() {
+                found.push(LogFile::new(&entry.path()));
+            }
+        }
+        if found.len() == before {
+            return Err(MonitorError::file(path, "has no files with `.tfrecord` or `.jsonl` in their names"));
+        }
+        if let Some(of_folder) = found.get_mut(before..) {
+            of_folder.sort_by(|a, b| a.path.cmp(&b.path));
+        }
+    }
+    Ok(found)
+}

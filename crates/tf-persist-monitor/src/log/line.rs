@@ -1,0 +1,284 @@
+//! Lines of JSON, read into an exchange without a tree in between.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use jiter::{Jiter, NumberAny, Peek};
+
+use super::record::time_of;
+use super::{Column, Columns, Elements, Exchange};
+
+/// The deepest nesting of an array: more than any tensor in JSON needs.
+const MAX_DEPTH: usize = 64;
+
+/// Reads a line. Unknown keys are skipped, and `null` is a tensor that could not be written.
+///
+/// # Errors
+/// If the line is not an object as a server logs it.
+pub(super) fn read(line: &[u8], exchange: &mut Exchange) -> Result<(), String> {
+    exchange.clear();
+    let mut json = Jiter::new(line).with_allow_inf_nan();
+    let mut key = json.next_object().map_err(|error| error.to_string())?.map(key_of);
+    while let Some(name) = key {
+        member(&mut json, name, exchange)?;
+        key = json.next_key().map_err(|error| error.to_string())?.map(key_of);
+    }
+    json.finish().map_err(|error| error.to_string())?;
+    if exchange.has_examples { super::examples::expand(&mut exchange.inputs) } else { Ok(()) }
+}
+
+/// The keys of a line that are read.
+#[derive(Clone, Copy)]
+enum Key {
+    Time,
+    Id,
+    Model,
+    Version,
+    Api,
+    Signature,
+    Inputs,
+    Outputs,
+    Results,
+    Latency,
+    Status,
+    Other,
+}
+
+fn key_of(name: &str) -> Key {
+    match name {
+        "time" => Key::Time,
+        "id" => Key::Id,
+        "model" => Key::Model,
+        "version" => Key::Version,
+        "api" => Key::Api,
+        "signature_name" => Key::Signature,
+        "inputs" => Key::Inputs,
+        "outputs" => Key::Outputs,
+        "results" => Key::Results,
+        "latency_ms" => Key::Latency,
+        "status" => Key::Status,
+        _ => Key::Other,
+    }
+}
+
+fn member(json: &mut Jiter<'_>, key: Key, exchange: &mut Exchange) -> Result<(), String> {
+    let mut text = |into: &mut String| -> Result<(), String> {
+        into.clear();
+        match json.next_str() {
+            Ok(text) => into.push_str(text),
+            Err(error) => return Err(error.to_string()),
+        }
+        Ok(())
+    };
+    match key {
+        Key::Id => text(&mut exchange.id)?,
+        Key::Model => text(&mut exchange.model)?,
+        Key::Signature => text(&mut exchange.signature)?,
+        Key::Status => {
+            text(&mut exchange.failure)?;
+            if exchange.failure == "OK" {
+                exchange.failure.clear();
+            }
+        }
+        Key::Api => match json.next_str() {
+            Ok(api) => exchange.has_examples = matches!(api, "classify" | "regress"),
+            Err(error) => return Err(error.to_string()),
+        },
+        Key::Time => match json.next_str() {
+            Ok(time) => exchange.time = time_of(time),
+            Err(error) => return Err(error.to_string()),
+        },
+        Key::Version => match json.next_number() {
+            Ok(NumberAny::Int(jiter::NumberInt::Int(version))) => exchange.version = Some(version),
+            Ok(_) => return Err("`version` is not an integer".to_owned()),
+            Err(error) => return Err(error.to_string()),
+        },
+        Key::Latency => match json.next_number() {
+            Ok(number) => exchange.latency_ms = Some(f64::from(number)),
+            Err(error) => return Err(error.to_string()),
+        },
+        Key::Inputs => tensors(json, &mut exchange.inputs)?,
+        Key::Outputs => tensors(json, &mut exchange.outputs)?,
+        Key::Results => results(json, &mut exchange.outputs)?,
+        Key::Other => json.next_skip().map_err(|error| error.to_string())?,
+    }
+    Ok(())
+}
+
+/// `{"name": tensor, …}`, or one tensor without a name.
+fn tensors(json: &mut Jiter<'_>, columns: &mut Columns) -> Result<(), String> {
+    columns.clear();
+    let peek = json.peek().map_err(|error| error.to_string())?;
+    if peek != Peek::Object {
+        columns.push("");
+        return tensor(json, columns);
+    }
+    let mut has_more = json.known_object().map(|name| push(columns, name)).map_err(|error| error.to_string())?;
+    while has_more {
+        tensor(json, columns)?;
+        has_more = json.next_key().map(|name| push(columns, name)).map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}
+
+/// Begins a tensor, if there is another one.
+fn push(columns: &mut Columns, name: Option<&str>) -> bool {
+    name.map(|name| columns.push(name)).is_some()
+}
+
+/// Fills the last tensor.
+fn tensor(json: &mut Jiter<'_>, columns: &mut Columns) -> Result<(), String> {
+    let peek = json.peek().map_err(|error| error.to_string())?;
+    if peek == Peek::Null {
+        json.known_null().map_err(|error| error.to_string())?;
+        columns.pop();
+        return Ok(());
+    }
+    columns.last_mut().map_or(Ok(()), |column| value(json, peek, column, 0))
+}
+
+/// A number, a text, or an array of such whose parts have equal shapes.
+fn value(json: &mut Jiter<'_>, peek: Peek, column: &mut Column, depth: usize) -> Result<(), String> {
+    if peek != Peek::Array {
+        return element(json, peek, column);
+    }
+    if depth == MAX_DEPTH {
+        return Err(format!("`{}` is nested too deeply", column.name));
+    }
+    // The first array of a depth says how long all of that depth are.
+    let is_first = column.shape.len() == depth;
+    if is_first && column.len() > 0 {
+        return Err(format!("`{}` has arrays and elements at one depth", column.name));
+    }
+    if is_first {
+        column.shape.push(usize::MAX);
+    }
+    let mut count = 0;
+    let mut next = json.known_array().map_err(|error| error.to_string())?;
+    while let Some(peek) = next {
+        if peek != Peek::Array && column.shape.len() > depth + 1 {
+            return Err(format!("`{}` has arrays and elements at one depth", column.name));
+        }
+        value(json, peek, column, depth + 1)?;
+        count += 1;
+        next = json.array_step().map_err(|error| error.to_string())?;
+    }
+    match column.shape.get_mut(depth) {
+        Some(size) if *size == usize::MAX => *size = count,
+        Some(size) if *size == count => {}
+        _ => return Err(format!("`{}` has arrays of several lengths", column.name)),
+    }
+    Ok(())
+}
+
+fn element(json: &mut Jiter<'_>, peek: Peek, column: &mut Column) -> Result<(), String> {
+    match peek {
+        Peek::Null => {
+            json.known_null().map_err(|error| error.to_string())?;
+            if column.elements == Elements::Texts {
+                column.push_text(b"");
+            } else {
+                column.numbers.push(f64::NAN);
+            }
+        }
+        Peek::True | Peek::False => {
+            let value = json.known_bool(peek).map_err(|error| error.to_string())?;
+            column.set_elements(Elements::Bools)?;
+            column.numbers.push(f64::from(u8::from(value)));
+        }
+        Peek::String => match json.known_str() {
+            Ok(text) => {
+                column.set_elements(Elements::Texts)?;
+                column.push_text(text.as_bytes());
+            }
+            Err(error) => return Err(error.to_string()),
+        },
+        Peek::Object => {
+            let bytes = encoded(json)?;
+            column.set_elements(Elements::Texts)?;
+            column.push_text(&bytes);
+        }
+        _ => {
+            let number = json.known_number(peek).map_err(|error| error.to_string())?;
+            column.set_elements(match number {
+                NumberAny::Int(_) => Elements::Integers,
+                NumberAny::Float(_) => Elements::Floats,
+            })?;
+            column.numbers.push(f64::from(number));
+        }
+    }
+    if column.elements == Elements::Texts && !column.numbers.is_empty() {
+        return Err(format!("`{}` has elements of several types", column.name));
+    }
+    Ok(())
+}
+
+/// `{"b64": "…"}`
+fn encoded(json: &mut Jiter<'_>) -> Result<Vec<u8>, String> {
+    let key = json.known_object().map_err(|error| error.to_string())?.map(str::to_owned);
+    if key.as_deref() != Some("b64") {
+        return Err("an element is an object without `b64`".to_owned());
+    }
+    let text = json.next_str().map_err(|error| error.to_string())?;
+    let bytes = STANDARD.decode(text).map_err(|_| "`b64` is not base64".to_owned())?;
+    match json.next_key() {
+        Ok(None) => Ok(bytes),
+        _ => Err("an element is an object with more than `b64`".to_owned()),
+    }
+}
+
+/// The results of requests with `tf.Example`s: `classes` and `scores`, or `outputs`, as the signatures name them.
+fn results(json: &mut Jiter<'_>, columns: &mut Columns) -> Result<(), String> {
+    columns.clear();
+    let bad = |_| "`results` is not as a server writes it".to_owned();
+    let (mut values, mut labels, mut scores) = (Column::default(), Column::default(), Column::default());
+    let (mut rows, mut width) = (0, None);
+    let mut next = json.next_array().map_err(bad)?;
+    while let Some(peek) = next {
+        rows += 1;
+        if peek == Peek::Array {
+            let before = scores.numbers.len();
+            let mut class = json.known_array().map_err(bad)?;
+            while class.is_some() {
+                json.next_array().map_err(bad)?;
+                let label = json.next_str().map_err(bad)?;
+                labels.push_text(label.as_bytes());
+                json.array_step().map_err(bad)?;
+                let score = json.next_number().map_err(bad)?;
+                scores.numbers.push(f64::from(score));
+                if json.array_step().map_err(bad)?.is_some() {
+                    return Err("a class of `results` has more than a label and a score".to_owned());
+                }
+                class = json.array_step().map_err(bad)?;
+            }
+            let count = scores.numbers.len() - before;
+            if *width.get_or_insert(count) != count {
+                return Err("`results` has not as many classes for each example".to_owned());
+            }
+        } else {
+            let number = json.known_number(peek).map_err(bad)?;
+            values.numbers.push(f64::from(number));
+        }
+        next = json.array_step().map_err(bad)?;
+    }
+    match width {
+        None => {
+            let outputs = columns.push("outputs");
+            outputs.shape.push(rows);
+            outputs.elements = Elements::Floats;
+            outputs.numbers.append(&mut values.numbers);
+        }
+        Some(_) if !values.numbers.is_empty() => return Err("`results` has classes and numbers".to_owned()),
+        Some(width) => {
+            let classes = columns.push("classes");
+            classes.shape.extend([rows, width]);
+            classes.elements = Elements::Texts;
+            classes.texts.append(&mut labels.texts);
+            classes.ends.append(&mut labels.ends);
+            let kept = columns.push("scores");
+            kept.shape.extend([rows, width]);
+            kept.elements = Elements::Floats;
+            kept.numbers.append(&mut scores.numbers);
+        }
+    }
+    Ok(())
+}
