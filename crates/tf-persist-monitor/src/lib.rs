@@ -1,8 +1,8 @@
-//! Watches what a served TensorFlow model is asked and answers: drift of inputs and outputs against a reference, quality
-//! from labels that arrive late, latency and errors.
+//! Watches what a served TensorFlow model is asked and answers: drift of inputs and outputs against a reference,
+//! quality from labels that arrive late, latency and errors.
 //!
-//! The source is the request log of `tf-persist serve-local`: TFRecord files of TensorFlow Serving's `PredictionLog`, or
-//! lines of JSON. Requests are counted and not kept, so memory does not grow with the log, and what was counted on
+//! The source is the request log of `tf-persist serve-local`: TFRecord files of TensorFlow Serving's `PredictionLog`,
+//! or lines of JSON. Requests are counted and not kept, so memory does not grow with the log, and what was counted on
 //! several servers adds up.
 //!
 //! ```no_run
@@ -25,6 +25,8 @@
 
 mod as_text;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod hash;
 mod log;
 mod plan;

@@ -132,7 +132,8 @@ fn circle(imports: &Imports, from: &str) -> Option<Vec<String>> {
 
 #[test]
 fn no_folders_of_a_crate_import_each_other() {
-    for name in ["tf-persist-savedmodel", "tf-persist-core", "tf-persist-serve", "tf-persist-cli"] {
+    for name in ["tf-persist-savedmodel", "tf-persist-core", "tf-persist-monitor", "tf-persist-serve", "tf-persist-cli"]
+    {
         let src = crates().join(name).join("src");
         let mut imports = imports(&src);
         if name == "tf-persist-serve" {

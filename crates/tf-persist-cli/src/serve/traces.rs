@@ -199,7 +199,8 @@ impl RequestTrace for RequestSpan {
             Some(status) => {
                 let key = if is_grpc { "rpc.grpc.status_code" } else { "http.response.status_code" };
                 span.set_attribute(KeyValue::new(key, i64::from(status)));
-                // By OpenTelemetry's conventions, a client's error is no error of the server: of gRPC's codes, these are.
+                // By OpenTelemetry's conventions, a client's error is no error of the server: of gRPC's codes, these
+                // are.
                 let is_error = if is_grpc { [2, 4, 12, 13, 14, 15].contains(&status) } else { status >= 500 };
                 if is_error {
                     span.set_status(Status::error(""));

@@ -3,7 +3,7 @@
 use crate::support::Dir;
 
 /// The commands, as subcommands of `tf-persist`.
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 18] = [
     "",
     "inspect",
     "scan",

@@ -110,7 +110,7 @@ fn states_of_two_servers_are_one_report() {
     dir.cmd("monitor a.json b.json --reference other.json")
         .run()
         .fails()
-        .says("`a.json` was made with another reference");
+        .says("`a.json` is not a state for this report: it was made with another reference");
     dir.cmd("monitor a.json").run().fails().says("was made with another reference");
     dir.write("bad.json", fs::read(dir.path("a.json")).unwrap().split_at(900).0);
     dir.cmd("monitor bad.json --reference r.json").run().fails().says("`bad.json` is not a state");
@@ -127,7 +127,7 @@ fn labels_are_joined_by_id() {
     dir.write("labels.csv", labels);
     let ran = dir.cmd("monitor log.jsonl --labels labels.csv").run().ok();
     ran.prints("quality: 49 rows with labels, mean absolute error 0.5000, root mean squared error 0.5000")
-        .prints("note: labels with ids that no request of the log has: 1 (`nobody`)")
+        .prints("note: labels with ids that no answered request of the log has: 1 (`nobody`)")
         .prints("note: ids with several different labels, of which none counts: 1 (`r3`)");
     dir.cmd("monitor log.jsonl --labels labels.csv --label-output z").run().fails().says("its outputs are `y`");
 }

@@ -8,9 +8,7 @@ mod source;
 
 pub(crate) use files::{LogFile, find};
 pub(crate) use record::put;
-#[cfg(test)]
-pub(crate) use source::read_line;
-pub(crate) use source::{Piece, Reading, for_each_piece};
+pub(crate) use source::{Piece, Reading, for_each_piece, read_line};
 
 /// A request with its answer. One is filled again and again.
 #[derive(Debug, Default)]

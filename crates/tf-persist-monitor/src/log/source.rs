@@ -185,9 +185,11 @@ fn records(path: &Path, send: &mut impl FnMut(Content) -> bool) -> Result<Option
     }
 }
 
-/// A reader of one file that is short, for tests.
-#[cfg(test)]
-pub(crate) fn read_line(text: &str) -> std::result::Result<Exchange, String> {
+/// The exchange of a line.
+///
+/// # Errors
+/// A sentence, if it is not one.
+pub(crate) fn read_line(text: &[u8]) -> std::result::Result<Exchange, String> {
     let mut exchange = Exchange::default();
-    line::read(text.as_bytes(), &mut exchange).map(|()| exchange)
+    line::read(text, &mut exchange).map(|()| exchange)
 }

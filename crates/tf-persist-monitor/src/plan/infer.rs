@@ -19,53 +19,46 @@ struct Seen {
     integers: BTreeSet<i64>,
 }
 
+/// What was seen of all tensors.
+type Tensors = BTreeMap<(Side, String), Seen>;
+
 /// What was seen of a log.
 #[derive(Debug)]
 pub(crate) struct Inference {
     /// Whether the signature says that the first dimension is rows; none if nothing says so.
     is_batched: Option<bool>,
-    share_rows: bool,
-    tensors: BTreeMap<(Side, String), Seen>,
+    /// Requests whose inputs share their first dimension, and others. A few of the latter are mistakes of clients.
+    sharing: usize,
+    others: usize,
+    /// With rows in the first dimension.
+    batched: Tensors,
+    /// With one row a request.
+    whole: Tensors,
 }
 
 impl Inference {
     /// Begins, with what a signature says of the first dimension.
     pub(crate) fn new(is_batched: Option<bool>) -> Self {
-        Self { is_batched, share_rows: true, tensors: BTreeMap::new() }
+        Self { is_batched, sharing: 0, others: 0, batched: Tensors::new(), whole: Tensors::new() }
     }
 
     /// Looks at an exchange that was answered.
     pub(crate) fn see(&mut self, exchange: &Exchange) {
-        self.share_rows &= row_count(exchange, true).is_some();
-        let is_batched = self.is_batched.unwrap_or(self.share_rows);
-        let rows = row_count(exchange, is_batched).unwrap_or(1);
-        for column in exchange.inputs.iter() {
-            self.see_column(Side::Input, column, rows, is_batched);
-        }
-        for column in exchange.outputs.iter() {
-            self.see_column(Side::Output, column, rows, is_batched);
+        let rows = row_count(exchange, true);
+        *(if rows.is_some() { &mut self.sharing } else { &mut self.others }) += 1;
+        let all = [(Side::Input, &exchange.inputs), (Side::Output, &exchange.outputs)];
+        for (side, columns) in all {
+            for column in columns.iter() {
+                if let Some(rows) = rows.filter(|rows| column.row_count() == Some(*rows)) {
+                    see(&mut self.batched, side, column, rows);
+                }
+                see(&mut self.whole, side, column, 1);
+            }
         }
     }
 
-    fn see_column(&mut self, side: Side, column: &Column, rows: usize, is_batched: bool) {
-        if column.len() == 0 || is_batched && column.row_count() != Some(rows) {
-            return;
-        }
-        let seen = self.tensors.entry((side, column.name.clone())).or_default();
-        let elements = column.len() / rows.max(1);
-        seen.differ |= *seen.elements.get_or_insert(elements) != elements;
-        seen.type_of_elements = match (seen.type_of_elements, column.elements) {
-            (Elements::Integers, Elements::Floats) | (Elements::Floats, Elements::Integers) => Elements::Floats,
-            (Elements::Unknown, new) => new,
-            (old, _) => old,
-        };
-        if seen.type_of_elements == Elements::Integers && elements <= MAX_ELEMENTS {
-            for number in &column.numbers {
-                if seen.integers.len() <= MAX_INTEGER_CATEGORIES {
-                    seen.integers.insert(*number as i64);
-                }
-            }
-        }
+    fn is_batched(&self) -> bool {
+        self.is_batched.unwrap_or(self.others * 10 <= self.sharing)
     }
 
     /// The plan, and for each tensor that cannot be watched a sentence.
@@ -75,7 +68,8 @@ impl Inference {
     pub(crate) fn plan(&self) -> Result<(Plan, Vec<String>), String> {
         let mut notes = Vec::new();
         let mut tensors = Vec::new();
-        for ((side, name), seen) in &self.tensors {
+        let is_batched = self.is_batched();
+        for ((side, name), seen) in if is_batched { &self.batched } else { &self.whole } {
             let elements = seen.elements.filter(|_| !seen.differ);
             let is_small = elements.is_some_and(|elements| elements <= MAX_ELEMENTS);
             let is_category = match seen.type_of_elements {
@@ -91,7 +85,28 @@ impl Inference {
             let layout = if is_small { Layout::Elements } else { Layout::Summary };
             tensors.push(TensorPlan { name: name.clone(), side: *side, elements, layout, is_category });
         }
-        let is_batched = self.is_batched.unwrap_or(self.share_rows);
         Plan::new(is_batched, tensors).map(|plan| (plan, notes))
+    }
+}
+
+/// Looks at a tensor.
+fn see(tensors: &mut Tensors, side: Side, column: &Column, rows: usize) {
+    if column.len() == 0 {
+        return;
+    }
+    let seen = tensors.entry((side, column.name.clone())).or_default();
+    let elements = column.len() / rows.max(1);
+    seen.differ |= *seen.elements.get_or_insert(elements) != elements;
+    seen.type_of_elements = match (seen.type_of_elements, column.elements) {
+        (Elements::Integers, Elements::Floats) | (Elements::Floats, Elements::Integers) => Elements::Floats,
+        (Elements::Unknown, new) => new,
+        (old, _) => old,
+    };
+    if seen.type_of_elements == Elements::Integers && elements <= MAX_ELEMENTS {
+        for number in &column.numbers {
+            if seen.integers.len() <= MAX_INTEGER_CATEGORIES {
+                seen.integers.insert(*number as i64);
+            }
+        }
     }
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::log::{Exchange, read_line};
 
 fn plan_of(lines: &[&str]) -> (Plan, Vec<Exchange>) {
-    let exchanges: Vec<Exchange> = lines.iter().map(|line| read_line(line).unwrap()).collect();
+    let exchanges: Vec<Exchange> = lines.iter().map(|line| read_line(line.as_bytes()).unwrap()).collect();
     let mut inference = Inference::new(None);
     exchanges.iter().for_each(|exchange| inference.see(exchange));
     (inference.plan().unwrap().0, exchanges)
@@ -76,7 +76,7 @@ fn inputs_without_common_rows_are_one_row() {
 #[test]
 fn a_tensor_of_another_size_differs() {
     let (plan, _) = plan_of(&[r#"{"inputs": {"x": [[1.5, 2.0]]}}"#]);
-    let other = read_line(r#"{"inputs": {"x": [[1.5, 2.0, 3.0]]}}"#).unwrap();
+    let other = read_line(br#"{"inputs": {"x": [[1.5, 2.0, 3.0]]}}"#).unwrap();
     let views = Views::new(&plan, &other).unwrap();
     assert_eq!(views.differing().collect::<Vec<_>>(), [0]);
     let mut cells = Vec::new();

@@ -287,7 +287,7 @@ impl Labels {
                 notes.push(format!("{what}: {count} ({}{more})", ids.join(", ")));
             }
         };
-        note(counts.unknown, "labels with ids that no request of the log has", &unknown);
+        note(counts.unknown, "labels with ids that no answered request of the log has", &unknown);
         let contradictory: Vec<&str> = self.contradictory.iter().map(String::as_str).collect();
         note(counts.contradictory, "ids with several different labels, of which none counts", &contradictory);
         (counts, notes)

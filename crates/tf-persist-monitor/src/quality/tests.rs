@@ -92,7 +92,7 @@ fn labels_are_read_and_counted() {
     let expected =
         LabelCounts { given: 3, doubled: 1, contradictory: 1, unreadable: 2, unknown: 1, ..LabelCounts::default() };
     assert_eq!(counts, expected);
-    assert_eq!(notes[0], "labels with ids that no request of the log has: 1 (`b`)");
+    assert_eq!(notes[0], "labels with ids that no answered request of the log has: 1 (`b`)");
     let bad = folder.path().join("bad.jsonl");
     fs::write(&bad, "nothing\n").unwrap();
     assert!(Labels::read(&[bad]).is_err());

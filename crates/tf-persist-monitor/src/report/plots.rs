@@ -38,7 +38,7 @@ pub(super) fn bars(groups: &[GroupShare]) -> String {
         return String::new();
     }
     let step = WIDTH / groups.len() as f64;
-    let mut out = format!("<svg class=\"bars\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\">");
+    let mut out = format!("<svg class=\"bars\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" aria-hidden=\"true\">");
     for (index, group) in groups.iter().enumerate() {
         let left = index as f64 * step;
         let bar = |offset: f64, share: f64, class: &str| {
@@ -78,7 +78,7 @@ pub(super) fn line(points: &[(String, f64)]) -> String {
         format!("{x:.1},{y:.1}")
     };
     let places: Vec<String> = points.iter().enumerate().map(place).collect();
-    let mut out = format!("<svg class=\"line\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\">");
+    let mut out = format!("<svg class=\"line\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" aria-hidden=\"true\">");
     let _ = write!(out, "<polyline points=\"{}\"/>", places.join(" "));
     for (place, (name, value)) in places.iter().zip(points) {
         let (x, y) = place.split_once(',').unwrap_or(("0", "0"));
@@ -94,7 +94,7 @@ pub(super) fn calibration(bins: &[Calibrated]) -> String {
     const SIZE: f64 = 200.0;
     let most = bins.iter().map(|bin| bin.rows).max().unwrap_or(1).max(1) as f64;
     let mut out = format!(
-        "<svg class=\"square\" viewBox=\"0 0 {SIZE} {SIZE}\" role=\"img\">\
+        "<svg class=\"square\" viewBox=\"0 0 {SIZE} {SIZE}\" aria-hidden=\"true\">\
          <line class=\"diagonal\" x1=\"0\" y1=\"{SIZE}\" x2=\"{SIZE}\" y2=\"0\"/>"
     );
     for bin in bins {

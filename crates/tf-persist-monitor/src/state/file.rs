@@ -88,24 +88,32 @@ impl State {
     /// If the file cannot be read, is not a state, or was made with another reference.
     pub fn read(path: impl AsRef<Path>, reference: Option<&Reference>) -> Result<Self> {
         let path = path.as_ref();
-        let refuse = |reason: String| MonitorError::file(path, format!("is not a state: {reason}"));
+        let refuse = |reason: String| MonitorError::file(path, format!("is not a state for this report: {reason}"));
         let length = fs::metadata(path).map_err(MonitorError::io("read", path))?.len();
         if length > MAX_BYTES {
             return Err(refuse(format!("it has more than {MAX_BYTES} bytes")));
         }
         let bytes = fs::read(path).map_err(MonitorError::io("read", path))?;
-        let value: Value = serde_json::from_slice(&bytes).map_err(|error| refuse(error.to_string()))?;
+        Self::parse(&bytes, reference).map_err(refuse)
+    }
+
+    /// Reads a state from the bytes of its file.
+    ///
+    /// # Errors
+    /// A sentence, if they are not one, or it was made with another reference.
+    pub fn parse(bytes: &[u8], reference: Option<&Reference>) -> Result<Self, String> {
+        let value: Value = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
         if !has_only_small_numbers(&value) {
-            return Err(refuse("it has a number that no log has".to_owned()));
+            return Err("it has a number that no log has".to_owned());
         }
-        let file: StateFile = serde_json::from_value(value).map_err(|error| refuse(error.to_string()))?;
+        let file: StateFile = serde_json::from_value(value).map_err(|error| error.to_string())?;
         if file.schema != SCHEMA {
-            return Err(refuse(format!("its schema is `{}` instead of `{SCHEMA}`", file.schema.escape_debug())));
+            return Err(format!("its schema is `{}` instead of `{SCHEMA}`", file.schema.escape_debug()));
         }
         if file.reference.as_deref() != reference.map(|reference| reference.identity.as_str()) {
-            return Err(MonitorError::file(path, "was made with another reference"));
+            return Err("it was made with another reference".to_owned());
         }
-        from_file(file, reference).map_err(refuse)
+        from_file(file, reference)
     }
 }
 

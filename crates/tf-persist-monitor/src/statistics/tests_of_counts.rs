@@ -45,8 +45,8 @@ fn kolmogorov(d: f64, n: f64) -> f64 {
 /// The least count that is expected of a group; rarer groups are pooled.
 const LEAST_EXPECTED: f64 = 5.0;
 
-/// Pearson's chi-squared test that two rows of counts have the same shares. Groups of which fewer than five are expected
-/// in either are pooled, as the distribution of the statistic needs.
+/// Pearson's chi-squared test that two rows of counts have the same shares. Groups of which fewer than five are
+/// expected in either are pooled, as the distribution of the statistic needs.
 pub(crate) fn chi_squared(reference: &[u64], current: &[u64]) -> Option<TestResult> {
     let (n, m): (u64, u64) = (reference.iter().sum(), current.iter().sum());
     if n == 0 || m == 0 {
