@@ -408,6 +408,7 @@ def check_umoci(layout, folder):
     spec["process"]["terminal"] = False
     spec["process"]["args"] = with_ports(spec["process"]["args"], port)
     spec["root"]["readonly"] = True
+    spec["mounts"].append({"destination": "/tmp", "type": "tmpfs", "source": "tmpfs"})
     spec["linux"]["namespaces"] = [it for it in spec["linux"]["namespaces"] if it["type"] != "network"]
     (bundle / "config.json").write_text(json.dumps(spec))
     log, name = folder / "crun.log", f"tf-persist-{os.getpid()}"

@@ -6,6 +6,8 @@ use clap::error::{ContextKind, ContextValue};
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::completions::{self, CompletionsArgs};
+#[cfg(feature = "deploy")]
+use crate::deploy::{self, DeployArgs};
 use crate::diff::{self, DiffArgs};
 use crate::export::{self, ExportArgs};
 #[cfg(feature = "image")]
@@ -50,6 +52,8 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("ready", "serve"),
     #[cfg(not(feature = "image"))]
     ("image", "image"),
+    #[cfg(not(feature = "deploy"))]
+    ("deploy", "deploy"),
 ];
 
 /// TensorFlow SavedModels from the terminal: inspect, run, train, export and serve them, without Python
@@ -148,6 +152,9 @@ pub(crate) enum Command {
     /// Write models and all that serves them as an OCI image, without Docker: a folder, or pushed to a registry
     #[cfg(feature = "image")]
     Image(Box<ImageArgs>),
+    /// Print manifests for Kubernetes: KServe, or a Job over many files
+    #[cfg(feature = "deploy")]
+    Deploy(Box<DeployArgs>),
     /// Report drift, quality, latency and errors from the request log of a server. Needs no TensorFlow
     #[cfg(feature = "monitor")]
     Monitor(Box<MonitorArgs>),
@@ -170,7 +177,7 @@ impl Command {
         match self {
             Self::Inspect(args) => inspect::run(&args),
             #[cfg(feature = "runtime")]
-            Self::Run(args) => run::run(&args),
+            Self::Run(args) => run::run(args),
             Self::Export(args) => export::run(&args),
             #[cfg(feature = "train")]
             Self::Train(args) => train::run(&args),
@@ -190,6 +197,8 @@ impl Command {
             Self::Ready(args) => ready::run(&args),
             #[cfg(feature = "image")]
             Self::Image(args) => image::run(&args),
+            #[cfg(feature = "deploy")]
+            Self::Deploy(args) => deploy::run(&args),
             #[cfg(feature = "monitor")]
             Self::Monitor(args) => monitor::run(&args),
             Self::Store(args) => store::run(&args),
@@ -215,6 +224,8 @@ impl Command {
             Self::Scan(args) => vec![&mut args.path],
             #[cfg(feature = "image")]
             Self::Image(args) => args.models.iter_mut().collect(),
+            #[cfg(feature = "deploy")]
+            Self::Deploy(args) => vec![args.model_mut()],
             _ => Vec::new(),
         };
         for path in paths {

@@ -9,6 +9,8 @@ mod columns;
 mod common_args;
 mod comparison;
 mod completions;
+#[cfg(feature = "deploy")]
+mod deploy;
 mod diff;
 mod error;
 mod export;

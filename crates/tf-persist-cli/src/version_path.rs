@@ -160,7 +160,7 @@ fn cached_at(_path: &Path) -> Option<tf_persist_store::Version> {
 }
 
 /// The version at a path that is one of a store or of the cache.
-#[cfg(feature = "image")]
+#[cfg(any(feature = "deploy", feature = "image"))]
 pub(crate) fn version_at(path: &Path) -> anyhow::Result<Option<tf_persist_store::Version>> {
     match published(path) {
         Some((store, reference)) => Ok(Some(Store::open(store)?.find(&reference)?)),

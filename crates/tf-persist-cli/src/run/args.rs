@@ -21,8 +21,8 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "NAME=JSON|NAME=@FILE.npy", conflicts_with = "requests", value_parser = assignment)]
     pub(crate) input: Vec<String>,
     /// Give all inputs: arrays or columns by name, or a JSON request {"inputs": …} or {"instances": […]} ("-" is
-    /// standard input)
-    #[arg(long, value_name = "FILE.npz|.json|.parquet|.arrow", conflicts_with = "requests")]
+    /// standard input), or a folder of such files, of which --shard chooses one
+    #[arg(long, value_name = "FILE.npz|.json|.parquet|.arrow|DIR", conflicts_with = "requests")]
     pub(crate) inputs: Option<PathBuf>,
     /// Give tf.Examples for the signature's string input: serialized ones in a TFRecord file, which may be compressed
     /// by gzip, or a list of objects with features, such as [{"age": 3, "name": ["x"]}] ("-" is standard input). If
@@ -41,9 +41,13 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "N", requires = "output", conflicts_with_all = ["requests", "repeat"])]
     #[arg(value_parser = batch_size())]
     pub(crate) batch_size: Option<usize>,
-    /// Write the outputs to a file instead of printing them
-    #[arg(long, value_name = "FILE.npz|.npy|.json|.jsonl|.parquet|.arrow", conflicts_with = "requests")]
+    /// Write the outputs to a file instead of printing them; with --shard, to a file of this folder
+    #[arg(long, value_name = "FILE.npz|.npy|.json|.jsonl|.parquet|.arrow|DIR", conflicts_with = "requests")]
     pub(crate) output: Option<PathBuf>,
+    /// Take file N of the folder that --inputs names, counted from 0 in the order of names, and write a file of the
+    /// same name into the folder of --output; also JOB_COMPLETION_INDEX, as pods of Kubernetes have it
+    #[arg(long, value_name = "N", requires = "inputs", requires = "output", conflicts_with = "requests")]
+    pub(crate) shard: Option<usize>,
     /// The format of the printed outputs
     #[arg(long, value_enum, default_value = "text", conflicts_with_all = ["output", "requests"])]
     pub(crate) format: Format,

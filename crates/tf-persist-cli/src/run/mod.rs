@@ -8,6 +8,7 @@ mod output;
 mod requests;
 #[expect(clippy::module_inception, reason = "each command has a `run.rs`")]
 mod run;
+mod shard;
 mod timings;
 mod view;
 

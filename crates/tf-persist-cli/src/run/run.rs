@@ -4,12 +4,14 @@ use tf_persist_core::{LoadedModel, SavedModel};
 
 use super::args::RunArgs;
 use super::timings::Timings;
-use super::{batches, examples, inputs, output, requests};
+use super::{batches, examples, inputs, output, requests, shard};
 
 /// The signature of Keras files that is for inference.
 const SERVING: &str = "serving_default";
 
-pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
+pub(crate) fn run(mut args: RunArgs) -> anyhow::Result<()> {
+    shard::choose(&mut args)?;
+    let args = &args;
     // Building the training signatures of a compiled Keras file takes longer than a run.
     let is_inference = args.signature.as_deref().is_none_or(|name| name == SERVING) && args.requests.is_none();
     let saved_model = match is_inference {

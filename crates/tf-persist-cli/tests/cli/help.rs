@@ -3,7 +3,7 @@
 use crate::support::Dir;
 
 /// The commands, as subcommands of `tf-persist`.
-const COMMANDS: [&str; 18] = [
+const COMMANDS: [&str; 21] = [
     "",
     "inspect",
     "scan",
@@ -18,6 +18,9 @@ const COMMANDS: [&str; 18] = [
     "serve-local",
     "ready",
     "image",
+    "deploy",
+    "deploy kserve",
+    "deploy batch",
     "runtime",
     "runtime install",
     "completions",
@@ -76,6 +79,12 @@ fn help_names_every_option_of_the_contract() {
              --libtensorflow --monitoring_config_file --enable_batching TF_PERSIST_MODEL_NAME",
         ),
         ("ready", "--timeout"),
+        (
+            "deploy kserve",
+            "--image --name --namespace --cpu --memory --env --image-pull-secret --service-account --storage-uri --runtime \
+             --min-replicas --max-replicas --target-cpu --prometheus --target-requests --drain-timeout",
+        ),
+        ("deploy batch", "--image --claim --inputs --output --shards --parallelism --batch-size --signature"),
         (
             "image",
             "--name --base --gzip --platform --op-library --env --require-signature --plain-http --format --libtensorflow",

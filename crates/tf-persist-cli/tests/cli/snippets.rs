@@ -22,7 +22,7 @@ struct Snippet {
 }
 
 /// Those that are not run: the page, what the first line begins with, and why.
-const NOT_RUN: [(&str, &str, &str); 45] = [
+const NOT_RUN: [(&str, &str, &str); 49] = [
     ("CONTRIBUTING.md", "scripts/setup", "it fetches over the network, and runs the demo and all tests"),
     ("CONTRIBUTING.md", "scripts/test", "it runs all tests"),
     ("README.md", "./scripts/demo", "it sets itself up over the network, and trains for minutes"),
@@ -51,6 +51,14 @@ const NOT_RUN: [(&str, &str, &str); 45] = [
     ),
     ("docs/cloud.md", "$ tar czf model.tar.gz", "it needs an account at AWS"),
     ("docs/cloud.md", "$ gcloud storage", "it needs an account at Google Cloud"),
+    (
+        "docs/deploy.md",
+        "$ tf-persist image",
+        "it needs a registry and a cluster; check_deploy.py checks what is printed",
+    ),
+    ("docs/deploy.md", "$ tf-persist deploy kserve", "python/checks/check_deploy.py checks what is printed"),
+    ("docs/deploy.md", "$ tf-persist deploy batch", "it needs a cluster; check_deploy.py runs what the pods run"),
+    ("docs/deploy.md", "$ helm install", "it needs a cluster; check_deploy.py renders the chart"),
     ("docs/image.md", "tf-persist image digits@production", "check_image.py writes images, some into a registry"),
     ("docs/image.md", "tf-persist image digits@3", "it needs bases; python/checks/check_image.py makes one"),
     ("docs/image.md", "$ podman run", "it needs podman; python/checks/check_image.py runs images without it"),

@@ -17,7 +17,7 @@ mod write;
 
 pub use address::{ImageAddress, LayoutAddress};
 pub use config::{Healthcheck, ImageConfig, Platform};
-pub use model::{folder_entries, version_entries, with_folders};
+pub use model::{folder_entries, model_size, version_entries, with_folders};
 pub use write::{Image, ImageLayer, ImageOptions, ImageWritten};
 
 pub use crate::oci::layer::LayerEntry;

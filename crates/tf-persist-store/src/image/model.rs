@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::error::Result;
+use crate::error::{Result, StoreError};
 use crate::files::publishable;
 use crate::oci::layer::LayerEntry;
 use crate::signing::SIGNATURE_FILE;
@@ -37,6 +37,18 @@ pub fn folder_entries(path: &Path, folder: &str) -> Result<Vec<LayerEntry>> {
     let files = publishable(path)?;
     let entry = |name: &str| LayerEntry::file(format!("{folder}/{name}"), 0o644, path.join(name));
     Ok(with_folders(files.iter().map(|(name, _)| entry(name)).collect()))
+}
+
+/// The bytes of all files of a model: of a folder, or of one file.
+///
+/// # Errors
+/// If something in the folder is neither a file nor a folder, or cannot be read.
+pub fn model_size(path: &Path) -> Result<u64> {
+    let found = path.metadata().map_err(StoreError::io("read", path))?;
+    if !found.is_dir() {
+        return Ok(found.len());
+    }
+    Ok(publishable(path)?.iter().map(|(_, size)| size).sum())
 }
 
 /// The same with the folders of all files, so that no runtime has to guess their modes.
