@@ -292,7 +292,7 @@ def check_batch(program, checker, folder):
 def check_chart(checker):
     """The chart as Helm renders it."""
     if importlib.util.find_spec("helm_python") is None:
-        print("SKIPPED: the package helm-python-sdk is not installed, so the chart is not rendered")
+        print("SKIPPED: helm-python-sdk is not installed, so the chart is not rendered: scripts/test --all does that")
         return
     import helm_python as helm
     least = {"image": {"repository": "ghcr.io/team/digits", "tag": "7"}}

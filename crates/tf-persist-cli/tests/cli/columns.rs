@@ -54,6 +54,39 @@ fn images(dir: &Dir) -> (Tensor, ArrayRef) {
 }
 
 #[test]
+fn shards_are_the_files_of_a_folder() {
+    let dir = Dir::new();
+    let (tensor, column) = images(&dir);
+    npz::write("in.npz", File::create(dir.path("in.npz")).unwrap(), [("image", &tensor)]).unwrap();
+    let line = "run models/digits/model --batch-size 64";
+    dir.cmd(&format!("{line} --inputs in.npz --output whole.parquet")).run().ok();
+    fs::create_dir(dir.path("in")).unwrap();
+    for (index, start) in [0, 150, 300].into_iter().enumerate() {
+        write(&dir.path(&format!("in/part-{index:05}.parquet")), vec![("image", column.slice(start, 150))]);
+    }
+    fs::write(dir.path("in/_SUCCESS"), "").unwrap();
+    let shards = format!("{line} --inputs in --output out");
+    dir.cmd(&format!("{shards} --shard 0")).run().ok();
+    dir.cmd(&shards).env("JOB_COMPLETION_INDEX", "1").run().ok();
+    // What the flag says counts.
+    dir.cmd(&format!("{shards} --shard 2")).env("JOB_COMPLETION_INDEX", "0").run().ok();
+    let values = |batches: Vec<RecordBatch>| -> Vec<f32> {
+        let rows = batches.iter().map(|batch| batch.column(0).as_any().downcast_ref::<FixedSizeListArray>().unwrap());
+        rows.flat_map(|rows| rows.values().as_any().downcast_ref::<Float32Array>().unwrap().values().to_vec()).collect()
+    };
+    let parts = (0..3).flat_map(|index| values(read(&dir.path(&format!("out/part-{index:05}.parquet")))));
+    let (parts, whole) = (parts.collect::<Vec<f32>>(), values(read(&dir.path("whole.parquet"))));
+    assert_eq!(parts.len(), whole.len());
+    // Batches of other sizes may differ in the last digits.
+    assert!(parts.iter().zip(&whole).all(|(part, whole)| (part - whole).abs() < 1e-5));
+    dir.cmd(&format!("{shards} --shard 3")).run().fails().says("has 3 files, and no number 3");
+    dir.cmd(&shards).run().misused().says("choose one of its files with --shard N");
+    dir.cmd(&shards).env("JOB_COMPLETION_INDEX", "one").run().misused().says("JOB_COMPLETION_INDEX is `one`");
+    dir.cmd(&format!("{line} --inputs in --output in --shard 0")).run().fails().says("which the outputs would replace");
+    dir.cmd(&format!("{line} --inputs in.npz --output out.npz --shard 0")).run().misused().says("--shard is for a");
+}
+
+#[test]
 fn columns_are_inputs_and_outputs() {
     let dir = Dir::new();
     let (tensor, column) = images(&dir);

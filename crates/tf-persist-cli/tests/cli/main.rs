@@ -9,6 +9,7 @@ mod batches;
 mod columns;
 mod command;
 mod denormals;
+mod deploy;
 mod diff;
 mod disk;
 mod documented_names;
