@@ -54,7 +54,7 @@ class Classes:
         assert {"V1beta1InferenceService", "V1alpha1ServingRuntime"} <= set(self.known), folder
         schemas = pathlib.Path(kubernetes_validate.__file__).parent / "kubernetes-json-schema"
         newest = max((path for path in schemas.glob("v*-local-strict")), key=lambda path: [int(it) for it in re.findall(r"\d+", path.name)])
-        self.kubernetes = json.loads((newest / "_definitions.json").read_text())["definitions"]
+        self.kubernetes = json.loads((newest / "_definitions.json").read_text())["$defs"]
 
     def check(self, value, kind, path):
         """Refuses a field that the class does not have, a type that is another one, and an absent field that is needed."""
@@ -80,8 +80,8 @@ class Classes:
             names = [name for name in self.kubernetes if name.startswith("io.k8s.") and name.endswith(f".{kind.removeprefix('V1')}") and ".v1." in name]
             assert names or kind == "V1beta1MetricQuantity", f"{path}: no schema for {kind}"
             if names:
-                schema = {"$ref": f"#/definitions/{names[0]}", "definitions": self.kubernetes}
-                errors = [f"{path}: {error.message}" for error in jsonschema.Draft7Validator(schema).iter_errors(value)]
+                schema = {"$ref": f"#/$defs/{names[0]}", "$defs": self.kubernetes}
+                errors = [f"{path}: {error.message}" for error in jsonschema.Draft202012Validator(schema).iter_errors(value)]
                 assert not errors, errors
 
 

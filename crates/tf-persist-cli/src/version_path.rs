@@ -149,7 +149,7 @@ pub(crate) fn manifest_of(path: &Path) -> Option<PathBuf> {
 }
 
 /// The version of the cache at a path that is one.
-#[cfg(all(feature = "remote", feature = "runtime"))]
+#[cfg(all(feature = "remote", any(feature = "deploy", feature = "runtime")))]
 fn cached_at(path: &Path) -> Option<tf_persist_store::Version> {
     Cache::version_at(path)
 }

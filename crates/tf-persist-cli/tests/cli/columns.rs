@@ -62,7 +62,7 @@ fn shards_are_the_files_of_a_folder() {
     dir.cmd(&format!("{line} --inputs in.npz --output whole.parquet")).run().ok();
     fs::create_dir(dir.path("in")).unwrap();
     for (index, start) in [0, 150, 300].into_iter().enumerate() {
-        write(&dir.path(&format!("in/part-{index:05}.parquet")), vec![("image", column.slice(start, 150))]);
+        write(&dir.path(format!("in/part-{index:05}.parquet")), vec![("image", column.slice(start, 150))]);
     }
     fs::write(dir.path("in/_SUCCESS"), "").unwrap();
     let shards = format!("{line} --inputs in --output out");
@@ -74,7 +74,7 @@ fn shards_are_the_files_of_a_folder() {
         let rows = batches.iter().map(|batch| batch.column(0).as_any().downcast_ref::<FixedSizeListArray>().unwrap());
         rows.flat_map(|rows| rows.values().as_any().downcast_ref::<Float32Array>().unwrap().values().to_vec()).collect()
     };
-    let parts = (0..3).flat_map(|index| values(read(&dir.path(&format!("out/part-{index:05}.parquet")))));
+    let parts = (0..3).flat_map(|index| values(read(&dir.path(format!("out/part-{index:05}.parquet")))));
     let (parts, whole) = (parts.collect::<Vec<f32>>(), values(read(&dir.path("whole.parquet"))));
     assert_eq!(parts.len(), whole.len());
     // Batches of other sizes may differ in the last digits.

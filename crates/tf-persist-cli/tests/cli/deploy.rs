@@ -51,7 +51,7 @@ fn what_a_cluster_would_refuse() {
         ("--memory 2GB", "not a size of memory"),
         ("--env PYTHONPATH=/x", "does not allow PYTHONPATH"),
         ("--prometheus prometheus", "not an address"),
-        ("--image Ghcr.io/a", "upper case"),
+        ("--image ghcr.io/Team/a", "upper case"),
     ] {
         let line = match flags.strip_prefix("--image ") {
             Some(image) => KSERVE.replace("ghcr.io/team/digits:7", image),
