@@ -31,7 +31,7 @@ pub(crate) struct ImageArgs {
     /// such as debian:12-slim. It needs glibc and libstdc++ of this machine's age or newer
     #[arg(long, value_name = "IMAGE")]
     pub(super) base: Option<String>,
-    /// Compress the layers: a third of the bytes for a registry, but half a minute more the first time
+    /// Compress the layers: a quarter of the bytes for a registry, but half a minute more the first time
     #[arg(long)]
     pub(super) gzip: bool,
     /// The platform of the image, which must be that of this program
