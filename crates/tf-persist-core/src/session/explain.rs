@@ -62,11 +62,12 @@ fn of_examples(message: &str) -> Option<Hint> {
 }
 
 /// A hint for what TensorFlow computes by oneDNN alone, which it uses by default only on some processors
-/// (`tensorflow/core/kernels/conv_ops_fused_impl.h`).
+/// (`tensorflow/core/kernels/conv_ops_fused_impl.h`, `conv_grad_input_ops.h`).
 fn of_onednn(message: &str) -> Option<Hint> {
-    let is_fused = message.contains("Fused conv implementation does not support");
-    is_fused.then(|| {
-        "set TF_ENABLE_ONEDNN_OPTS=1 in the environment: without oneDNN, TensorFlow cannot run what it fused".into()
+    let messages = ["Fused conv implementation does not support", "Current CPU implementations do not yet support"];
+    let lacks = messages.iter().any(|part| message.contains(part));
+    lacks.then(|| {
+        "set TF_ENABLE_ONEDNN_OPTS=1 in the environment: TensorFlow has no kernel for it without oneDNN".into()
     })
 }
 
@@ -119,6 +120,15 @@ fn of_kernels(message: &str) -> Option<Hint> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn kernels_of_onednn_hint_at_it() {
+        let message = "Fused conv implementation does not support grouped convolutions for now";
+        assert!(of_onednn(message).unwrap().text().contains("TF_ENABLE_ONEDNN_OPTS=1"));
+        let message = "Current CPU implementations do not yet support dilation rates larger than 1.";
+        assert!(of_onednn(message).is_some());
+        assert!(of_onednn("Incompatible shapes").is_none());
+    }
 
     #[test]
     fn missing_kernel_hints_at_the_last_tensorflow_that_had_it() {

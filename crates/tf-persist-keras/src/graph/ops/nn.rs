@@ -151,16 +151,12 @@ impl Graph {
         let width = padding.windows(width, kw, strides[1], 1)?;
         let attrs = vec![("T", x.dtype.into()), ("strides", strides_4(strides)), ("padding", padding.name().into())];
         let y = self.add("Conv2D", &[x, kernel], attrs, x.dtype, Shape::new([batch, height, width, outer]))?;
-        // Grappler fuses a convolution in groups with its bias, and has no kernel for both without oneDNN.
-        if channels.is_some() && channels == inner { Ok(y) } else { self.opaque(&y, &[kernel]) }
-    }
-
-    /// The same tensor, behind a node through which Grappler fuses nothing, beside others that are known with it.
-    pub(crate) fn opaque(&self, y: &TensorRef, others: &[&TensorRef]) -> Result<TensorRef> {
-        let inputs: Vec<&TensorRef> = [y].into_iter().chain(others.iter().copied()).collect();
-        let types = Attr::Types(inputs.iter().map(|input| input.dtype).collect());
-        let outputs = inputs.iter().map(|input| (input.dtype, input.shape.clone())).collect();
-        Ok(self.add_many("IdentityN", &inputs, vec![("T", types)], outputs)?.remove(0))
+        if channels.is_some() && channels == inner {
+            return Ok(y);
+        }
+        // Grappler fuses a convolution in groups with its bias, and has no kernel for both without oneDNN. It looks no
+        // further than the next op, and these two cost nothing.
+        self.squeeze(&self.expand_dims(&y, 0)?, &[0])
     }
 
     /// `FusedBatchNormV3` of `[x, mean, variance]`: normalizes, and gives the statistics that it used. The parameters

@@ -4,7 +4,7 @@ use serde_json::Value;
 use tf_persist_savedmodel::DType;
 
 use crate::config::{Config, Quantization, shown, size};
-use crate::graph::{Graph, TensorRef};
+use crate::graph::{Attr, Graph, TensorRef};
 use crate::layers::Context;
 use crate::operations;
 use crate::reason::{Result, refuse};
@@ -168,7 +168,7 @@ impl Product<'_> {
             }
             None => g.real_div(&g.cast(&(self.multiply)(g, x, &kernel)?, cx.policy.compute)?, &kernel_scale)?,
         };
-        Ok((g.opaque(&y, &[x, &kernel, &kernel_scale])?, bias))
+        Ok((opaque(g, &y, &[x, &kernel, &kernel_scale])?, bias))
     }
 
     fn int4(
@@ -201,7 +201,7 @@ impl Product<'_> {
             let zeros = g.cast(&g.gather(&zero, &indices, 0)?, scales.dtype)?;
             let kernel = g.mul(&g.sub(&g.cast(&kernel, scales.dtype)?, &zeros)?, &scales)?;
             let y = (self.multiply)(g, x, &full(&g.cast(&kernel, compute)?)?)?;
-            return Ok((g.opaque(&y, &[x, &packed, &kernel_scale, &zero, &group])?, bias));
+            return Ok((opaque(g, &y, &[x, &packed, &kernel_scale, &zero, &group])?, bias));
         }
         let kernel_scale = scale(cx, &[columns])?;
         let quantized = rules.inputs(false).map(|quantizer| quantizer.apply(g, x, self.input_axes)).transpose()?;
@@ -221,7 +221,7 @@ impl Product<'_> {
             };
             g.real_div(&g.cast(&(self.multiply)(g, x, &kernel)?, compute)?, &scale)?
         };
-        Ok((g.opaque(&y, &[x, &packed, &kernel_scale])?, bias))
+        Ok((opaque(g, &y, &[x, &packed, &kernel_scale])?, bias))
     }
 
     fn float8(&self, cx: &Context<'_>, rules: &Rules, x: &TensorRef) -> Result<(TensorRef, Option<TensorRef>)> {
@@ -235,13 +235,13 @@ impl Product<'_> {
             let factor = g.cast(&scale, x.dtype)?;
             let clipped = g.clip(&g.real_div(x, &factor)?, -FLOAT8_MAX, FLOAT8_MAX)?;
             let y = g.mul(&g.cast(&g.cast(&clipped, FLOAT8)?, x.dtype)?, &factor)?;
-            g.opaque(&y, &[x, &scale, &history])
+            opaque(g, &y, &[x, &scale, &history])
         };
         let (x, kernel) = (rounded(x, "inputs")?, rounded(&kernel, "kernel")?);
         let y = (self.multiply)(g, &x, &kernel)?;
         let (scale, history) =
             (state("outputs_grad_scale", &[])?, state("outputs_grad_amax_history", &[rules.history])?);
-        let y = g.opaque(&y, &[&y, &scale, &history])?;
+        let y = opaque(g, &y, &[&y, &scale, &history])?;
         if cx.policy.compute == DType::Float32 {
             let narrow = |bias: TensorRef| g.cast(&g.cast(&bias, DType::BFloat16)?, DType::Float32);
             bias = bias.map(narrow).transpose()?;
@@ -262,6 +262,14 @@ pub(super) fn with_bias(g: &Graph, y: TensorRef, bias: Option<TensorRef>) -> Res
 fn scale(cx: &Context<'_>, shape: &[u64]) -> Result<TensorRef> {
     let scale = cx.state("kernel_scale", shape, cx.policy.variable)?;
     cx.g.cast(&scale, cx.policy.compute)
+}
+
+/// The same tensor, behind a node through which Grappler fuses nothing. Keras has it for a gradient of its own.
+fn opaque(g: &Graph, y: &TensorRef, others: &[&TensorRef]) -> Result<TensorRef> {
+    let inputs: Vec<&TensorRef> = [y].into_iter().chain(others.iter().copied()).collect();
+    let types = Attr::Types(inputs.iter().map(|input| input.dtype).collect());
+    let outputs = inputs.iter().map(|input| (input.dtype, input.shape.clone())).collect();
+    Ok(g.add_many("IdentityN", &inputs, vec![("T", types)], outputs)?.remove(0))
 }
 
 /// The int4 values of a matrix, of which each byte holds two neighbours in a row.
