@@ -255,10 +255,13 @@ fn invalid_array_files_are_refused_by_name() {
         ran.check(ran.err().contains(said), "it should say what is wrong");
     }
     refused(&dir, "--inputs missing.json").says("`missing.json`");
-    let ran = dir.cmd("run models/half_plus_two/model --inputs models").without_tensorflow().run().misused();
-    ran.check(ran.err().contains("`models`"), "it should be named");
-    fs::create_dir(dir.path("folder.json")).unwrap();
-    refused(&dir, "--inputs folder.json").says("`folder.json`");
-    fs::create_dir(dir.path("folder.npz")).unwrap();
-    refused(&dir, "--inputs folder.npz").says("folder.npz");
+    // A folder has files for --shard, whatever its name.
+    for name in ["folder.json", "folder.npz"] {
+        fs::create_dir(dir.path(name)).unwrap();
+    }
+    for name in ["models", "folder.json", "folder.npz"] {
+        let line = format!("run models/half_plus_two/model --inputs {name}");
+        let ran = dir.cmd(&line).without_tensorflow().run().misused();
+        ran.check(ran.err().contains(&format!("`{name}`")), "it should be named");
+    }
 }
