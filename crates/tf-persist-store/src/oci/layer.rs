@@ -100,7 +100,7 @@ pub(crate) struct Layer {
 /// The error for a file whose contents are not those of its SHA-256.
 pub(crate) type Changed<'a> = &'a dyn Fn(&LayerEntry) -> StoreError;
 
-/// The SHA-256 and the size of the archive that [`write`] would write.
+/// The SHA-256 and the size of the archive that [`write()`] would write.
 pub(crate) fn measure(entries: &[LayerEntry], changed: Changed<'_>) -> Result<Hashed> {
     let sink = archive(entries, Hashing::new(io::sink()), Path::new("the layer"), changed)?;
     let (_, sha256, size) = sink.finish();
