@@ -1,15 +1,15 @@
 //! Keras files opened in memory give the answers of the Keras that wrote them. `python/checks/check_keras_cases.py`
 //! checks exported ones, bit for bit.
 
+use std::env;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use serde::Deserialize;
 use serde_json::Value;
 use tf_persist_core::{LoadOptions, LoadSavedModel, Tensor};
 use tf_persist_keras::OpenOptions;
-use tf_persist_testing::keras_cases;
+use tf_persist_testing::{in_own_environment, keras_cases};
 
 use crate::compare::{Tolerance, difference};
 use crate::recorded::Arrays;
@@ -33,42 +33,30 @@ struct Case {
     outputs: std::collections::BTreeMap<usize, Value>,
 }
 
-/// The inner test's name, and the variable that has its cases: those with this in their names.
-const INNER: &str = "keras::files_of_the_environment";
+/// The test is of the files with this in their names.
 const FILTER: &str = "TF_PERSIST_KERAS_FILTER";
 
 /// With oneDNN, which TensorFlow turns off by default on some processors: a transposed convolution with dilation has no
 /// kernel without.
 #[test]
 fn keras_files_give_recorded_answers() {
-    if keras_cases("keras_files_give_recorded_answers").is_some() {
-        in_own_environment("1", &std::env::var(FILTER).unwrap_or_default());
-    }
+    let test = "keras::keras_files_give_recorded_answers";
+    in_own_environment(test, &[("TF_ENABLE_ONEDNN_OPTS", "1")], || {
+        give_recorded_answers(test, &env::var(FILTER).unwrap_or_default());
+    });
 }
 
 #[test]
 fn convolutions_in_groups_need_no_onednn() {
-    if keras_cases("convolutions_in_groups_need_no_onednn").is_some() {
-        in_own_environment("0", "conv2d_groups");
-    }
+    let test = "keras::convolutions_in_groups_need_no_onednn";
+    in_own_environment(test, &[("TF_ENABLE_ONEDNN_OPTS", "0")], || give_recorded_answers(test, "conv2d_groups"));
 }
 
-/// Runs the cases of a filter in a process of their own, with or without oneDNN.
-fn in_own_environment(onednn: &str, filter: &str) {
-    let mut tests = Command::new(std::env::current_exe().unwrap());
-    tests.args([INNER, "--exact", "--ignored"]).env("TF_ENABLE_ONEDNN_OPTS", onednn).env(FILTER, filter);
-    let output = tests.output().unwrap();
-    let report = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && report.contains("1 passed"), "{report}");
-}
-
-#[test]
-#[ignore = "the tests above run it"]
-fn files_of_the_environment() {
-    let Some(folder) = keras_cases("files_of_the_environment") else { return };
-    let only = std::env::var(FILTER).unwrap_or_default();
+/// Runs the cases that have `only` in their names.
+fn give_recorded_answers(test: &str, only: &str) {
+    let Some(folder) = keras_cases(test) else { return };
     let mut cases: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    cases.retain(|case| case.is_dir() && case.to_string_lossy().contains(&only));
+    cases.retain(|case| case.is_dir() && case.to_string_lossy().contains(only));
     cases.sort();
     let (mut files, mut wrong) = (0, Vec::new());
     for case in &cases {

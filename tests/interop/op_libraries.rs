@@ -1,7 +1,6 @@
 //! Op libraries of packages, one in C++ and one in Rust of our own, and their errors.
 //!
-//! Registered ops stay in the process and would affect other tests, so each test runs in a process of its own: this
-//! binary with the name of one ignored test.
+//! Registered ops stay in the process and would affect other tests, so each test runs in a process of its own.
 
 use std::env;
 use std::fs;
@@ -14,24 +13,11 @@ use tf_persist_core::{
     Error, LoadOptions, LoadedModel, ModelError, OpLibrary, OpLibraryProblem, SaveOptions, SavedModel, SavedModelError,
     Setting, Tensor,
 };
-use tf_persist_testing::{corpus, root};
+use tf_persist_testing::{corpus, in_own_process, root};
 
 use crate::export_options::every_form;
 use crate::recorded::Recorded;
 use crate::round_trip::round_trip;
-
-/// Runs an ignored test of this file in a process of its own.
-#[expect(clippy::print_stdout, reason = "shows the output of the other process")]
-fn alone(test: &str) {
-    let ran = Command::new(env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "--nocapture", &format!("op_libraries::{test}")])
-        .output()
-        .unwrap();
-    let out = String::from_utf8_lossy(&ran.stdout);
-    println!("{out}");
-    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
-    assert!(out.contains("1 passed"), "no such test: {test}");
-}
 
 /// The folder of the built libraries: that of this binary.
 fn built() -> PathBuf {
@@ -65,11 +51,9 @@ fn problem(result: Result<impl std::fmt::Debug, Error>) -> OpLibraryProblem {
 
 #[test]
 fn ops_of_our_own_answer_and_survive_export() {
-    alone("examples_round_trip");
+    in_own_process("op_libraries::ops_of_our_own_answer_and_survive_export", examples_round_trip);
 }
 
-#[test]
-#[ignore = "in a process of its own"]
 fn examples_round_trip() {
     let mut all = Recorded::all(&root().join("examples/moving_average_op/models"));
     all.extend(Recorded::all(&root().join("examples/haversine_op/models")));
@@ -112,15 +96,13 @@ fn forest_without_library(forest: &Path) {
 
 #[test]
 fn models_with_op_libraries_of_packages_answer_and_survive_export() {
-    if corpus("models_with_op_libraries_of_packages_answer_and_survive_export").is_some() {
-        alone("corpus_round_trip");
+    let test = "models_with_op_libraries_of_packages_answer_and_survive_export";
+    if let Some(corpus) = corpus(test) {
+        in_own_process(&format!("op_libraries::{test}"), || corpus_round_trip(&corpus));
     }
 }
 
-#[test]
-#[ignore = "in a process of its own"]
-fn corpus_round_trip() {
-    let Some(corpus) = corpus("corpus_round_trip") else { return };
+fn corpus_round_trip(corpus: &Path) {
     let mut all = Recorded::all(&corpus.join("dev"));
     all.retain(|recorded| !recorded.meta.custom_op_libs.is_empty());
     assert!(!all.is_empty());
@@ -134,11 +116,9 @@ fn corpus_round_trip() {
 
 #[test]
 fn op_libraries_load_once_from_any_thread() {
-    alone("loading");
+    in_own_process("op_libraries::op_libraries_load_once_from_any_thread", loading);
 }
 
-#[test]
-#[ignore = "in a process of its own"]
 fn loading() {
     let runtime = Runtime::open().unwrap();
     let path = haversine();

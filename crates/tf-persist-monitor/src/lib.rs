@@ -27,7 +27,6 @@ mod as_text;
 mod error;
 #[doc(hidden)]
 pub mod fuzzing;
-mod hash;
 mod log;
 mod plan;
 mod quality;

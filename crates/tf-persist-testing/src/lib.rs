@@ -120,11 +120,20 @@ pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
 /// # Panics
 /// If the test fails.
 pub fn in_own_process(test: &str, body: impl FnOnce()) {
+    in_own_environment(test, &[], body);
+}
+
+/// [`in_own_process`], with environment variables.
+///
+/// # Panics
+/// If the test fails.
+pub fn in_own_environment(test: &str, variables: &[(&str, &str)], body: impl FnOnce()) {
     if env::var_os(CHILD).is_some_and(|child| child == test) {
         return body();
     }
     let mut command = Command::new(env::current_exe().unwrap());
-    command.args(["--exact", test, "--nocapture", "--test-threads=1"]).env(CHILD, test);
+    command.args(["--exact", test, "--nocapture", "--test-threads=1"]);
+    command.env(CHILD, test).envs(variables.iter().copied());
     let output = command.output().unwrap();
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     println!("{stdout}{stderr}");

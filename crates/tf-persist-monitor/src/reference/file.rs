@@ -5,11 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use tf_persist_savedmodel::internals::push_hex;
 
 use super::{CategoryReference, FeatureReference, Known, NumberReference, Reference};
 use crate::as_text;
 use crate::error::{MonitorError, Result};
-use crate::hash::sha256;
 use crate::plan::{Plan, TensorPlan};
 use crate::tally::{Edges, MAX_LISTED, Range};
 
@@ -142,7 +143,9 @@ impl Reference {
 
     /// With its identity.
     pub(crate) fn identified(mut self) -> Self {
-        self.identity = sha256(serde_json::to_string(&self.file()).unwrap_or_default().as_bytes());
+        let file = serde_json::to_string(&self.file()).unwrap_or_default();
+        self.identity.clear();
+        push_hex(&mut self.identity, &Sha256::digest(file));
         self
     }
 

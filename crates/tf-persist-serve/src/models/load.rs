@@ -26,8 +26,8 @@ pub(super) trait Loader: Send + Sync + 'static {
     /// A loaded version.
     type Loaded: Send + Sync + 'static;
 
-    /// Called in a loading thread before it does anything for a version.
-    fn begin(&self) {}
+    /// Called in a loading thread before it does anything for a version, once the server is ready.
+    fn make_way(&self) {}
 
     /// What is done before a version is loaded.
     fn prepare(&self) -> Option<&dyn Prepare> {
@@ -108,6 +108,10 @@ impl LoadQueue {
         self.changed.notify_all();
     }
 
+    fn is_started(&self) -> bool {
+        self.state().is_started
+    }
+
     /// Wakes idle workers so they exit.
     pub(super) fn close(&self) {
         self.state().is_closed = true;
@@ -176,6 +180,10 @@ impl<L: Loader> LoadThreads<L> {
                 (LoadOutcome::Cancelled, 0)
             } else {
                 let _ = self.events.send(Event::Started { model: model.clone(), id });
+                // Nobody asks a server that is not ready, and other programs may keep the processors busy.
+                if self.queue.is_started() {
+                    self.loader.make_way();
+                }
                 self.load(&job)
             };
             self.queue.end(&model);
@@ -215,7 +223,6 @@ fn load<L: Loader>(
     reserve: impl FnOnce() -> Result<Option<Reservation>, NoRoom>,
 ) -> LoadOutcome<L::Loaded> {
     let (model, version, path) = (job.model.as_str(), job.version, job.path.as_path());
-    loader.begin();
     // Before the files are checked, so that a change during the check is noticed.
     let refused = loader.prepare().and_then(|prepare| {
         let stamp = stamp(path, Some(prepare));

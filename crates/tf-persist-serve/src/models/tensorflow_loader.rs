@@ -41,7 +41,7 @@ impl Loader for TensorFlowLoader {
     type Loaded = Servable;
 
     /// Checks of files take time, too.
-    fn begin(&self) {
+    fn make_way(&self) {
         if WAS_LOADED.load(Ordering::Relaxed) {
             lower_priority();
         }

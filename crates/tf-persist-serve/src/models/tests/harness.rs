@@ -41,6 +41,7 @@ pub(super) struct Texts {
     pub(super) dropped_in: Arc<Mutex<Vec<String>>>,
     loads: Arc<Mutex<HashMap<PathBuf, u32>>>,
     refusals: Arc<AtomicUsize>,
+    made_way: Arc<AtomicUsize>,
     pub(super) is_busy: Arc<AtomicBool>,
 }
 
@@ -49,10 +50,19 @@ impl Texts {
     pub(super) fn refusals(&self) -> usize {
         self.refusals.load(Ordering::Relaxed)
     }
+
+    /// How many loads made way for requests.
+    pub(super) fn made_way(&self) -> usize {
+        self.made_way.load(Ordering::Relaxed)
+    }
 }
 
 impl Loader for Texts {
     type Loaded = Text;
+
+    fn make_way(&self) {
+        self.made_way.fetch_add(1, Ordering::Relaxed);
+    }
 
     fn prepare(&self) -> Option<&dyn Prepare> {
         Some(self)

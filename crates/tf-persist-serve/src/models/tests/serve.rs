@@ -55,6 +55,20 @@ fn versions_are_loaded_and_unloaded() {
 }
 
 #[test]
+fn loads_make_way_once_the_server_is_ready() {
+    let harness = Harness::new();
+    for model in ["m", "n", "o"] {
+        harness.put(model, 1, "one");
+    }
+    let models = harness.serve(harness.several(&[("m", ""), ("n", ""), ("o", "")]));
+    assert_eq!(harness.texts.made_way(), 0);
+    harness.put("m", 2, "two");
+    wait_states(&models, "m", &[(2, Available), (1, End)]);
+    assert_eq!(harness.texts.made_way(), 1);
+    models.stop();
+}
+
+#[test]
 fn requests_keep_their_version() {
     let harness = Harness::new();
     harness.put("m", 1, "one");
