@@ -7,7 +7,8 @@
 //! POST /v2/repository/index, /v2/repository/models/NAME/(load|unload)
 //! ```
 //!
-//! A version is a number or a label. Names are percent-encoded; a query does not belong to the path.
+//! A version is a number or a label. Names are percent-encoded, but for slashes in front of an action; a query does not
+//! belong to the path.
 
 use percent_encoding::percent_decode_str;
 
@@ -59,30 +60,40 @@ impl Route {
         let path = path.split('?').next().unwrap_or_default();
         let unknown =
             || Status::not_found(format!("there is nothing at {path}; infer requests are for /v2/models/NAME/infer"));
-        let mut segments = path.trim_end_matches('/').split('/').skip(2);
-        let mut next = || segments.next().map(decode);
-        let first = next();
-        let (second, third) = (next(), next());
-        let rest: Vec<String> = std::iter::from_fn(next).collect();
-        let rest: Vec<&str> = rest.iter().map(String::as_str).collect();
-        Ok(match (first.as_deref(), second.as_deref(), third.as_deref(), rest.as_slice()) {
-            (None, ..) => Self::Server,
-            (Some("health"), Some("live"), None, []) => Self::Live,
-            (Some("health"), Some("ready"), None, []) => Self::Ready,
-            (Some("models"), Some("stats"), None, []) => Self::Statistics(None),
-            (Some("models"), Some(model), Some("versions"), [version, rest @ ..]) if !version.is_empty() => {
+        let segments: Vec<String> = path.trim_end_matches('/').split('/').skip(2).map(decode).collect();
+        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        Ok(match segments.as_slice() {
+            [] => Self::Server,
+            ["health", "live"] => Self::Live,
+            ["health", "ready"] => Self::Ready,
+            ["models", "stats"] => Self::Statistics(None),
+            ["models", model, "versions", version, rest @ ..] if !version.is_empty() => {
                 Self::model(model, version, rest).ok_or_else(unknown)?
             }
-            (Some("models"), Some(model), None, []) => Self::model(model, "", &[]).ok_or_else(unknown)?,
-            (Some("models"), Some(model), Some(action), []) => Self::model(model, "", &[action]).ok_or_else(unknown)?,
-            (Some("repository"), Some("index"), None, []) => Self::Index,
-            (Some("repository"), Some("models"), Some(model), ["load"]) => Self::Load(model.to_owned()),
-            (Some("repository"), Some("models"), Some(model), ["unload"]) => Self::Unload(model.to_owned()),
-            (Some("systemsharedmemory" | "cudasharedmemory"), ..) => Self::SharedMemory,
-            (Some("trace"), ..) => Self::Absent("the trace extension"),
-            (Some("logging"), ..) => Self::Absent("the logging extension"),
+            ["models", model] => Self::model(model, "", &[]).ok_or_else(unknown)?,
+            ["models", model, action] => Self::model(model, "", &[action]).ok_or_else(unknown)?,
+            ["models", rest @ ..] => Self::model_with_slashes(rest).ok_or_else(unknown)?,
+            ["repository", "index"] => Self::Index,
+            ["repository", "models", model, "load"] => Self::Load((*model).to_owned()),
+            ["repository", "models", model, "unload"] => Self::Unload((*model).to_owned()),
+            ["systemsharedmemory" | "cudasharedmemory", ..] => Self::SharedMemory,
+            ["trace", ..] => Self::Absent("the trace extension"),
+            ["logging", ..] => Self::Absent("the logging extension"),
             _ => return Err(unknown()),
         })
+    }
+
+    /// A path about a model whose name has slashes, which tritonclient does not encode. What is asked for ends it.
+    fn model_with_slashes(segments: &[&str]) -> Option<Self> {
+        let (name, version, action) = match segments {
+            [_, .., "versions", "", _] => return None,
+            [name @ .., "versions", version, action] => (name, *version, *action),
+            [name @ .., action] => (name, "", *action),
+            [] => return None,
+        };
+        let is_known = matches!(action, "ready" | "infer" | "config" | "stats");
+        let is_whole = !name.contains(&"") && !name.contains(&"versions");
+        if is_known && is_whole { Self::model(&name.join("/"), version, &[action]) } else { None }
     }
 
     /// A path about a model.
@@ -135,6 +146,8 @@ mod tests {
             ("/v2/models/m/infer", infer(of("m", ""))),
             ("/v2/models/m/versions/7/infer?x=/y", infer(of("m", "7"))),
             ("/v2/models/stats/infer", infer(of("stats", ""))),
+            ("/v2/models/team/m%20x/infer", infer(of("team/m x", ""))),
+            ("/v2/models/team/a/m/versions/7/infer", infer(of("team/a/m", "7"))),
             ("/v2/models/m/ready", Route::ModelReady { model: "m".into(), version: String::new() }),
             ("/v2/models/m/versions/1/config", Route::Config { model: "m".into(), version: "1".into() }),
             ("/v2/models/m/stats", Route::Statistics(Some(of("m", "")))),
@@ -163,6 +176,9 @@ mod tests {
             "/v2/models/m/versions//infer",
             "/v2/models/m/predict",
             "/v2/models/m/infer/x",
+            "/v2/models/team//infer",
+            "/v2/models/team/m/predict",
+            "/v2/models/team/m/versions//infer",
             "/v2/health",
             "/v2/repository/models/m",
             "/v2/%00",
