@@ -48,6 +48,12 @@ class Browser:
         self.driver.get("about:blank")
         self.driver.get(address)
 
+    def leave(self) -> None:
+        """Leaves the page, and forgets what it wrote and asked for."""
+        self.driver.get("about:blank")
+        self.console()
+        self.requests()
+
     def find(self, selector: str) -> WebElement:
         return self.driver.find_element(By.CSS_SELECTOR, selector)
 

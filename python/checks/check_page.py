@@ -134,6 +134,7 @@ def _check_models(browser: Browser, arguments: argparse.Namespace, scratch: Path
         print(f"page: {asked} signatures asked with the values that it fills in, each answer equal to curl's")
         server.end()
         browser.wait("the page notices that the server is gone", lambda: "does not answer" in browser.text("#server-problem"))
+        browser.leave()
 
 
 def _base_paths(scratch: Path) -> dict[str, Path]:
