@@ -68,7 +68,8 @@ impl ServerState {
         model_settings.request_log = request_log.clone();
         let models = Models::start(model_settings, settings.run.clone(), metrics.clone(), warm_up);
         let models = models.map_err(ServerError::Models)?;
-        let traffic = first_rules.map(|first| Traffic::start(first, &settings.traffic, models.clone(), metrics.clone()));
+        let traffic =
+            first_rules.map(|first| Traffic::start(first, &settings.traffic, models.clone(), metrics.clone()));
         let traffic = traffic.transpose().map_err(ServerError::Traffic)?;
         let (shutdown, connections, had_large_message) =
             (ShutdownSignal::default(), TaskTracker::new(), AtomicBool::new(false));

@@ -68,6 +68,10 @@ pub(crate) struct ServeArgs {
     /// with labels, which move without a restart; also TF_PERSIST_STORE. Replaces the flags above
     #[arg(long, value_name = "STORE", value_parser = path(), help_heading = "Models")]
     pub(crate) store: Option<PathBuf>,
+    /// Split requests without a version between versions by the weights in this file, and ask shadows: TOML, read again
+    /// when it changes
+    #[arg(long, value_name = "FILE", value_parser = path(), help_heading = "Models")]
+    pub(crate) traffic: Option<PathBuf>,
     /// Compare every byte of a version of --store with its manifest before it is loaded
     #[arg(long, value_name = "BOOL", default_value = "true", help_heading = "Models")]
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]

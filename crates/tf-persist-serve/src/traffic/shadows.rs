@@ -214,11 +214,6 @@ fn compare(found: &InferenceResponse, expected: &InferenceResponse) -> (Option<S
 fn is_float(dtype: DType) -> bool {
     matches!(
         dtype,
-        DType::Float16
-            | DType::BFloat16
-            | DType::Float32
-            | DType::Float64
-            | DType::Complex64
-            | DType::Complex128
+        DType::Float16 | DType::BFloat16 | DType::Float32 | DType::Float64 | DType::Complex64 | DType::Complex128
     )
 }

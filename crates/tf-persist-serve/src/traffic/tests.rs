@@ -33,7 +33,8 @@ fn served(target: &Target) -> Option<i64> {
 #[test]
 fn rules_name_labels_and_versions() {
     let traffic = of_model(SPLIT);
-    let weights: Vec<_> = traffic.weight_list().iter().map(|(target, weight)| (target.name.as_str(), *weight)).collect();
+    let weights: Vec<_> =
+        traffic.weight_list().iter().map(|(target, weight)| (target.name.as_str(), *weight)).collect();
     assert_eq!(weights, [("3", 5), ("production", 95)]);
     assert_eq!(traffic.shares(served), BTreeMap::from([(1, 0.95), (3, 0.05)]));
     assert_eq!(traffic.pending(served), ["candidate"]);
