@@ -50,8 +50,8 @@ pub(crate) enum LogLevel {
     after_help = "Every flag may be written with dashes instead of underscores, with its value after `=` or a space, or as an \
                   environment variable: --model_name is TF_PERSIST_MODEL_NAME. If a flag is given twice, the last one counts.\n\n\
                   SIGTERM and SIGINT stop the server: it accepts no more connections, answers the requests in flight, and exits \
-                  with 0. A second signal, a second or more later, stops it at once. SIGHUP reloads configuration, keys and \
-                  certificates.\n\n\
+                  with 0. A second signal, a second or more later, stops it at once. SIGHUP reloads configuration, traffic \
+                  rules, keys and certificates.\n\n\
                   Exit codes: 0 stopped by a signal, 1 failure, 2 usage error."
 )]
 pub(crate) struct ServeArgs {

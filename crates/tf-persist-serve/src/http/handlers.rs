@@ -65,14 +65,12 @@ pub(super) async fn handle(
     metrics: &ModelMetrics,
 ) -> Result<Vec<u8>, RequestError> {
     let runs = matches!(route.api, Api::Predict | Api::Classify | Api::Regress);
-    let chosen;
-    let route = match state.choose_version(&route.model, &route.version) {
-        Cow::Owned(version) if runs => {
-            chosen = Route { api: route.api, model: route.model.clone(), version };
-            &chosen
-        }
-        _ => route,
+    // On the heap: other requests need not carry its size along.
+    let chosen = match state.choose_version(&route.model, &route.version) {
+        Cow::Owned(version) if runs => Some(Box::new(Route { version, ..route.clone() })),
+        _ => None,
     };
+    let route = chosen.as_deref().unwrap_or(route);
     let wants_model = !matches!(route.api, Api::GetModelStatus);
     let in_use = if wants_model && state.models().are_unloaded_to_save_memory() {
         let deadline = deadline(state, Instant::now());
