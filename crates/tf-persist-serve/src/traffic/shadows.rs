@@ -4,6 +4,8 @@
 //! priority runs the jobs, past the queues and measures of the versions. A job shares the memory of its tensors with
 //! the request.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvError, SyncSender, TryRecvError, TrySendError, sync_channel};
@@ -11,7 +13,8 @@ use std::thread;
 use std::time::Duration;
 
 use tf_persist_core::tensor::{Comparison, Tolerance};
-use tf_persist_core::{Code, DType};
+use tf_persist_core::warmup::first_state_write;
+use tf_persist_core::{Code, DType, Signature};
 
 use crate::batching::{InferenceResponse, run_untimed};
 use crate::metrics::{Metrics, ShadowOutcome};
@@ -25,6 +28,9 @@ const MAX_BYTES: usize = 128 << 20;
 
 /// How long the thread lets jobs gather. To wake it for each would cost the requests more than the job.
 const GATHER: Duration = Duration::from_millis(5);
+
+/// How many signatures are remembered.
+const MAX_REFUSALS: usize = 1024;
 
 /// How far an answer may be from that of the version that answered.
 const TOLERANCE: Tolerance = Tolerance::Both { relative: 1e-5, absolute: 1e-6 };
@@ -62,7 +68,12 @@ struct Worker {
     shared: Arc<Shared>,
     models: Models,
     metrics: Metrics,
+    /// Why signatures of versions are never asked, if so.
+    refusals: Refusals,
 }
+
+/// By model, version and signature.
+type Refusals = RefCell<HashMap<(String, i64, String), Option<String>>>;
 
 impl Shadows {
     /// Starts the thread. It ends with the queue.
@@ -72,7 +83,7 @@ impl Shadows {
     pub(super) fn start(length: usize, models: Models, metrics: Metrics) -> Result<Self, String> {
         let (sender, jobs) = sync_channel(length.max(1));
         let shared = Arc::new(Shared::default());
-        let worker = Worker { jobs, shared: Arc::clone(&shared), models, metrics };
+        let worker = Worker { jobs, shared: Arc::clone(&shared), models, metrics, refusals: Refusals::default() };
         let spawned = thread::Builder::new().name("shadows".into()).spawn(move || worker.work());
         spawned.map_err(|error| format!("the thread of the shadows cannot be started: {error}"))?;
         Ok(Self { jobs: sender, shared })
@@ -130,9 +141,9 @@ impl Worker {
         let metrics = self.metrics.version(model, version);
         for &shadow in &job.shadows {
             let (outcome, difference, why) = match self.ask(shadow, job) {
-                None => (ShadowOutcome::Dropped, None, "it was unloaded".to_owned()),
-                Some(Err(error)) => (ShadowOutcome::Failed, None, error.to_string()),
-                Some(Ok(answer)) => {
+                Err(why) => (ShadowOutcome::Dropped, None, why),
+                Ok(Err(error)) => (ShadowOutcome::Failed, None, error.to_string()),
+                Ok(Ok(answer)) => {
                     let (difference, largest) = compare(&answer, &job.answer);
                     match difference {
                         None => (ShadowOutcome::Same, largest, String::new()),
@@ -156,13 +167,39 @@ impl Worker {
         }
     }
 
-    /// The answer of a shadow; `None` if it was unloaded.
-    fn ask(&self, shadow: i64, job: &Job) -> Option<Result<InferenceResponse, Status>> {
-        let servable = self.models.find(&job.id.model, &Version::Number(shadow)).ok()?;
+    /// The answer of a shadow, or why it is not asked.
+    fn ask(&self, shadow: i64, job: &Job) -> Result<Result<InferenceResponse, Status>, String> {
+        let found = self.models.find(&job.id.model, &Version::Number(shadow));
+        let servable = found.map_err(|_| "it was unloaded".to_owned())?;
         let name = &job.signature;
         let absent = || Status::new(Code::NotFound, format!("it has no signature `{name}`"));
-        let served = servable.signature(name, absent);
-        Some(served.and_then(|served| run_untimed(&served.signature, &job.inputs, &job.outputs)))
+        let served = match servable.signature(name, absent) {
+            Ok(served) => served,
+            Err(status) => return Ok(Err(status)),
+        };
+        match self.refusal(shadow, job, &served.signature) {
+            Some(why) => Err(why),
+            None => Ok(run_untimed(&served.signature, &job.inputs, &job.outputs)),
+        }
+    }
+
+    /// Why a signature is never asked: it would change the shadow, which would no longer be the version that was
+    /// published.
+    fn refusal(&self, shadow: i64, job: &Job, signature: &Signature) -> Option<String> {
+        let key = (job.id.model.clone(), shadow, job.signature.clone());
+        let mut refusals = self.refusals.borrow_mut();
+        if refusals.len() >= MAX_REFUSALS {
+            refusals.clear();
+        }
+        let find = || {
+            let loaded = signature.model();
+            let write = first_state_write(loaded.saved_model(), loaded.meta_graph(), signature.definition());
+            let (op, node) = write?;
+            let why = format!("its signature writes to the state of the model: {op} (`{node}`)");
+            tracing::warn!(model = job.id.model, shadow, signature = job.signature, why, "a shadow is not asked");
+            Some(why)
+        };
+        refusals.entry(key).or_insert_with(find).clone()
     }
 }
 
