@@ -12,9 +12,9 @@ use tf_persist_proto::protobuf::Message;
 use tf_persist_proto::tensorflow::GraphDef;
 use tf_persist_proto::text_format;
 use tf_persist_serve::Settings;
-use tf_persist_testing::{copy_folder, model};
+use tf_persist_testing::{copy_folder, in_own_process, model};
 
-use super::{HALF, ONE, PATH, Place, ask, ask_grpc, ask_often, metric, page, version_of};
+use super::{HALF, PATH, Place, ask, ask_grpc, ask_often, metric, page};
 use crate::common::grpc::GrpcServer;
 use crate::common::server::eventually;
 
@@ -136,8 +136,15 @@ async fn rules_with_shadows_alone_leave_requests_where_they_went() {
     server.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_shadow_that_is_stuck_delays_no_request() {
+#[test]
+fn a_shadow_that_is_stuck_delays_no_request() {
+    // The run that waits has a thread of TensorFlow's pool, which other tests would miss.
+    in_own_process("traffic::shadows::a_shadow_that_is_stuck_delays_no_request", || {
+        tokio::runtime::Runtime::new().unwrap().block_on(ask_beside_a_shadow_that_is_stuck());
+    });
+}
+
+async fn ask_beside_a_shadow_that_is_stuck() {
     /// The requests, and how many may wait for the shadow.
     const REQUESTS: usize = 40;
     const QUEUE: usize = 4;
