@@ -9,8 +9,12 @@ use rustix::fs::OFlags;
 
 use crate::error::{Result, StoreError};
 
-/// Writes a file whole or not at all. Only one process at a time may write a file of this name.
-pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+/// Writes a file whole or not at all, through a file with the extension `new`. Only one process at a time may write a file
+/// of this name.
+///
+/// # Errors
+/// If it cannot be written, for example because the disk is full. The file is then as it was.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     write_through(&path.with_extension("new"), path, bytes)
 }
 
@@ -42,7 +46,10 @@ pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
 }
 
 /// A file of at most `limit` bytes; `None` if it does not exist.
-pub(crate) fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
+///
+/// # Errors
+/// If it cannot be read, has more bytes, or is not a file.
+pub fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
     // Opening a pipe would wait for its writer.
     let opened = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path);
     let file = match opened {

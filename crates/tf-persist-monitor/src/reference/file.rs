@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use tf_persist_savedmodel::SavedModel;
 
 use super::{CategoryReference, FeatureReference, Known, NumberReference, Reference};
 use crate::as_text;
@@ -73,6 +74,9 @@ struct CategoryFile {
     rest: u64,
 }
 
+/// The path of the reference of a model, in its folder.
+pub const REFERENCE_FILE: &str = "assets.extra/monitor_reference.json";
+
 impl Reference {
     /// Reads a reference.
     ///
@@ -86,6 +90,17 @@ impl Reference {
         }
         let bytes = fs::read(path).map_err(MonitorError::io("read", path))?;
         Self::parse(&bytes).map_err(|reason| MonitorError::file(path, format!("is not a reference: {reason}")))
+    }
+
+    /// The reference that a model has in its folder; `None` if there is none.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or is not a reference.
+    pub fn of_model(model: &SavedModel) -> Result<Option<Self>> {
+        let Some(bytes) = model.files().read(REFERENCE_FILE, MAX_BYTES, "a reference")? else { return Ok(None) };
+        let path = model.path().join(REFERENCE_FILE);
+        let invalid = |reason| MonitorError::file(path, format!("is not a reference: {reason}"));
+        Self::parse(&bytes).map(Some).map_err(invalid)
     }
 
     /// Reads a reference from the bytes of its file.
