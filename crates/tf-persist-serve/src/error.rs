@@ -46,6 +46,9 @@ pub enum ServerError {
         /// The operating system's error.
         source: io::Error,
     },
+    /// The rules of the traffic cannot be used.
+    #[error("cannot use {0}")]
+    Traffic(String),
     /// The file of API keys cannot be used.
     #[error(transparent)]
     ApiKeys(#[from] ApiKeysError),

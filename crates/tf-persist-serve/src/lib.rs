@@ -23,6 +23,7 @@ mod models;
 mod net;
 mod offload;
 mod priority;
+mod random;
 mod request_log;
 mod request_scope;
 mod security;
@@ -33,6 +34,7 @@ mod shutdown;
 mod state;
 mod status;
 mod traces;
+mod traffic;
 mod v2;
 
 pub use batching::{BatchingSettings, RunSettings};
@@ -51,6 +53,7 @@ pub use settings::Settings;
 pub use state::ServerState;
 pub use status::Status;
 pub use traces::{RequestHead, RequestTrace, RequestTracer, TracedModel, TracedPhase, TracedRequest};
+pub use traffic::{ModelTraffic, TrafficFile, TrafficRules, TrafficSettings, TrafficSource};
 
 /// What the tests, benchmarks and fuzz targets of this workspace use. It is not part of the API and may change in any
 /// release.

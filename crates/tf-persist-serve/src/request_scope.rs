@@ -1,5 +1,5 @@
 //! What accompanies a request from its head to its response, where requests are observed: its records for the request
-//! log.
+//! log, and the version that answers where traffic is split between versions.
 //!
 //! The scope is a task-local value, so that inference finds it whatever the protocol. Warm-up has none, and a server
 //! that observes nothing makes none.
@@ -9,10 +9,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use http::{HeaderMap, Method};
+use tf_persist_core::Code;
 
 use crate::api::Protocol;
+use crate::batching::InferenceRequest;
+use crate::metrics::VersionMetrics;
+use crate::models::ServedSignature;
 use crate::request_log::{CallInfo, Record, RequestLog};
 use crate::traces::{RequestHead, RequestTrace, RequestTracer, TracedModel, TracedPhase, TracedRequest};
+use crate::traffic::{Shadowed, Traffic};
 
 /// The header in which clients and proxies name a request.
 const ID_HEADER: &str = "x-request-id";
@@ -30,6 +35,7 @@ tokio::task_local! {
 /// What accompanies a request.
 pub(crate) struct RequestScope {
     log: RequestLog,
+    traffic: Option<Traffic>,
     started: Instant,
     is_traced: bool,
     state: Mutex<State>,
@@ -40,6 +46,8 @@ struct State {
     records: Vec<Record>,
     trace: Option<Box<dyn RequestTrace>>,
     traced: TracedRequest,
+    /// The version that answers, and its metrics.
+    version: Option<(i64, Arc<VersionMetrics>)>,
 }
 
 impl RequestScope {
@@ -47,10 +55,11 @@ impl RequestScope {
     pub(crate) fn begin(
         log: &RequestLog,
         tracer: Option<&dyn RequestTracer>,
+        traffic: Option<&Traffic>,
         protocol: Protocol,
         (method, path, headers): (&Method, &str, &HeaderMap),
     ) -> Option<Arc<Self>> {
-        if !log.is_on() && tracer.is_none() {
+        if !log.is_on() && tracer.is_none() && traffic.is_none() {
             return None;
         }
         let (time, started) = (SystemTime::now(), Instant::now());
@@ -60,8 +69,9 @@ impl RequestScope {
         let id = headers.get(ID_HEADER).and_then(|id| id.to_str().ok()).filter(|id| id.len() <= MAX_ID_BYTES);
         let call = CallInfo { time, latency: Duration::ZERO, protocol, id: id.map(str::to_owned) };
         let is_traced = trace.is_some();
-        let state = State { call, records: Vec::new(), trace, traced: TracedRequest::default() };
-        Some(Arc::new(Self { log: log.clone(), started, is_traced, state: Mutex::new(state) }))
+        let state = State { call, records: Vec::new(), trace, traced: TracedRequest::default(), version: None };
+        let (log, traffic, state) = (log.clone(), traffic.cloned(), Mutex::new(state));
+        Some(Arc::new(Self { log, traffic, started, is_traced, state }))
     }
 
     /// The scope of the request that this task answers.
@@ -99,6 +109,31 @@ impl RequestScope {
         if self.is_traced {
             self.state().traced.model = Some(TracedModel::new(name, version, signature));
         }
+    }
+
+    /// Notes the version that answers, where requests are counted by version.
+    pub(crate) fn set_version(&self, model: &str, version: i64) {
+        if let Some(traffic) = &self.traffic {
+            self.state().version = Some((version, traffic.version_metrics(model, version)));
+        }
+    }
+
+    /// The version that answers, if it was noted.
+    pub(crate) fn version(&self) -> Option<i64> {
+        self.state().version.as_ref().map(|(version, _)| *version)
+    }
+
+    /// Counts the request for the version that answered.
+    pub(crate) fn count_for_version(&self, refused: Option<Code>, elapsed: Duration) {
+        let metrics = self.state().version.as_ref().map(|(_, metrics)| Arc::clone(metrics));
+        if let Some(metrics) = metrics {
+            metrics.record_request(refused, elapsed);
+        }
+    }
+
+    /// Keeps the inputs of a run for the shadows of its version, if there are any.
+    pub(crate) fn shadow(&self, served: &ServedSignature, request: &InferenceRequest) -> Option<Box<Shadowed>> {
+        self.traffic.as_ref()?.shadow(served, request)
     }
 
     /// Adds a record, which is logged once the response is encoded.

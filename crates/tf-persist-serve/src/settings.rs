@@ -11,6 +11,7 @@ use crate::request_log::RequestLogSettings;
 use crate::security::SecuritySettings;
 use crate::setters::setters;
 use crate::traces::RequestTracer;
+use crate::traffic::TrafficSettings;
 
 /// The settings of a server. The defaults are TensorFlow Serving's, except that no address is set.
 #[derive(Debug, Clone, Default)]
@@ -30,6 +31,8 @@ pub struct Settings {
     pub metrics: MetricsSettings,
     /// The request log.
     pub request_log: RequestLogSettings,
+    /// How requests that name no version are split between versions.
+    pub traffic: TrafficSettings,
     /// Hears of requests and their parts; `None` for no traces.
     pub tracer: Option<Arc<dyn RequestTracer>>,
 }
@@ -43,6 +46,7 @@ impl Settings {
         security: SecuritySettings,
         metrics: MetricsSettings,
         request_log: RequestLogSettings,
+        traffic: TrafficSettings,
         tracer: impl Into<Option<Arc<dyn RequestTracer>>>,
     }
 }

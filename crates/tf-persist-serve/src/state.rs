@@ -1,11 +1,13 @@
 //! The state that both interfaces share.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::Request;
+use tf_persist_core::Code;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
@@ -13,13 +15,14 @@ use crate::api::Protocol;
 use crate::error::ServerError;
 use crate::inference::warm_up;
 use crate::metrics::Metrics;
-use crate::models::Models;
+use crate::models::{Models, Servable, Version};
 use crate::request_log::RequestLog;
 use crate::request_scope::RequestScope;
 use crate::security::{ApiKeys, Certificates, ConcurrencyLimit, Tls};
 use crate::settings::Settings;
 use crate::shutdown::ShutdownSignal;
 use crate::status::Status;
+use crate::traffic::{FirstRules, Traffic};
 
 /// Requests and responses of more bytes leave memory behind that is worth returning to the operating system.
 const LARGE_MESSAGE: usize = 1 << 20;
@@ -33,6 +36,7 @@ struct Inner {
     models: Models,
     metrics: Metrics,
     request_log: RequestLog,
+    traffic: Option<Traffic>,
     concurrency_limit: ConcurrencyLimit,
     api_keys: ApiKeys,
     certificates: Option<Certificates>,
@@ -59,10 +63,14 @@ impl ServerState {
         let metrics = Metrics::new();
         let request_log = RequestLog::new(settings.request_log.clone(), metrics.clone());
         request_log.open()?;
+        let first_rules = FirstRules::read(&settings.traffic).map_err(ServerError::Traffic)?;
         let mut model_settings = settings.models.clone();
         model_settings.request_log = request_log.clone();
         let models = Models::start(model_settings, settings.run.clone(), metrics.clone(), warm_up);
         let models = models.map_err(ServerError::Models)?;
+        let traffic =
+            first_rules.map(|first| Traffic::start(first, &settings.traffic, models.clone(), metrics.clone()));
+        let traffic = traffic.transpose().map_err(ServerError::Traffic)?;
         let (shutdown, connections, had_large_message) =
             (ShutdownSignal::default(), TaskTracker::new(), AtomicBool::new(false));
         Ok(Self(Arc::new(Inner {
@@ -70,6 +78,7 @@ impl ServerState {
             models,
             metrics,
             request_log,
+            traffic,
             concurrency_limit,
             api_keys,
             certificates,
@@ -101,7 +110,40 @@ impl ServerState {
     pub(crate) fn request_scope<B>(&self, protocol: Protocol, request: &Request<B>) -> Option<Arc<RequestScope>> {
         let tracer = self.0.settings.tracer.as_deref();
         let head = (request.method(), request.uri().path(), request.headers());
-        RequestScope::begin(&self.0.request_log, tracer, protocol, head)
+        RequestScope::begin(&self.0.request_log, tracer, self.traffic(), protocol, head)
+    }
+
+    /// The rules of the traffic, if there are any.
+    pub(crate) fn traffic(&self) -> Option<&Traffic> {
+        self.0.traffic.as_ref()
+    }
+
+    /// The version for a request to run: that which it names, or else that which the rules of the traffic choose.
+    pub(crate) fn choose_version<'v>(&self, model: &str, version: &'v Version) -> Cow<'v, Version> {
+        match self.traffic() {
+            Some(traffic) if *version == Version::Latest => {
+                traffic.choose(model).map_or(Cow::Borrowed(version), Cow::Owned)
+            }
+            _ => Cow::Borrowed(version),
+        }
+    }
+
+    /// Notes the version that answers the request of this task, where requests are counted by version.
+    pub(crate) fn note_version(&self, servable: &Servable) {
+        if self.traffic().is_some()
+            && let Some(scope) = RequestScope::current()
+        {
+            scope.set_version(servable.name(), servable.version());
+        }
+    }
+
+    /// Counts the request of this task for the version that answered, where requests are counted by version.
+    pub(crate) fn count_for_version(&self, refused: Option<Code>, elapsed: Duration) {
+        if self.traffic().is_some()
+            && let Some(scope) = RequestScope::current()
+        {
+            scope.count_for_version(refused, elapsed);
+        }
     }
 
     pub(crate) fn concurrency_limit(&self) -> &ConcurrencyLimit {
@@ -143,8 +185,8 @@ impl ServerState {
         self.0.connections.len()
     }
 
-    /// Reads the API keys and the models' configuration again, searches for new versions, and uses `tls` for new
-    /// connections. If a file cannot be used, the previous state stays. The log has the result.
+    /// Reads the API keys, the models' configuration and the rules of the traffic again, searches for new versions, and
+    /// uses `tls` for new connections. If a file cannot be used, the previous state stays. The log has the result.
     pub fn reload(&self, tls: Option<&Tls>) {
         if let Err(error) = self.0.api_keys.reload() {
             tracing::error!(%error, "the API keys are unchanged");
@@ -156,6 +198,9 @@ impl ServerState {
         }
         self.log_security();
         self.0.models.refresh();
+        if let Some(traffic) = self.traffic() {
+            traffic.refresh();
+        }
     }
 
     /// Logs the API keys and certificates that are in effect.
@@ -186,6 +231,9 @@ impl ServerState {
     pub(crate) fn begin_shutdown(&self) {
         self.0.shutdown.begin();
         self.0.models.begin_to_stop();
+        if let Some(traffic) = self.traffic() {
+            traffic.stop();
+        }
     }
 
     pub(crate) fn certificates(&self) -> Option<&Certificates> {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use jiff::tz::TimeZone;
-use serde_json::{Value, json};
+use serde_json::json;
 use tf_persist_core::train::Dataset;
 use tf_persist_core::{LoadOptions, Tensor, printable};
 use tf_persist_loop::{Config, Line, Loop, LoopError, Tools, Until, plan};
@@ -14,6 +14,7 @@ use super::LoopArgs;
 use crate::columns::{ColumnReader, Format as ColumnFormat};
 use crate::common_args::Format;
 use crate::error::{Hinted, PRINTING};
+use crate::format::numbers;
 use crate::signals::Stop;
 use crate::stdout::{plain_stdout, stdout};
 
@@ -72,29 +73,9 @@ fn print(format: Format, line: &Line) -> std::io::Result<()> {
         "look" | "note" => String::new(),
         kind => format!("{}{version}: ", kind.replace('_', " ")),
     };
-    writeln!(stdout(), "{time}  {:<10} {what}{}{}", line.step, printable(&line.text), numbers(line))
-}
-
-/// The numbers of a decision in a line.
-fn numbers(line: &Line) -> String {
-    if line.kind == "look" || line.numbers.is_empty() {
-        return String::new();
-    }
-    let number = |(name, value): (&String, &Value)| format!("{} {}", name.replace('_', " "), shown(value));
-    format!(" ({})", line.numbers.iter().map(number).collect::<Vec<_>>().join(", "))
-}
-
-/// A value in a line: a text without quotation marks, and what is inside of a list or an object.
-fn shown(value: &Value) -> String {
-    match value {
-        Value::String(text) => printable(text).into(),
-        Value::Array(values) => values.iter().map(shown).collect::<Vec<_>>().join(" "),
-        Value::Object(values) => {
-            let inside = values.iter().map(|(name, value)| format!("{} {}", name.replace('_', " "), shown(value)));
-            inside.collect::<Vec<_>>().join(" ")
-        }
-        other => other.to_string(),
-    }
+    // What was only looked at has its numbers in the sentence.
+    let numbers = if line.kind == "look" { String::new() } else { numbers(&line.numbers) };
+    writeln!(stdout(), "{time}  {:<10} {what}{}{numbers}", line.step, printable(&line.text))
 }
 
 /// All columns of a file.

@@ -50,8 +50,8 @@ pub(crate) enum LogLevel {
     after_help = "Every flag may be written with dashes instead of underscores, with its value after `=` or a space, or as an \
                   environment variable: --model_name is TF_PERSIST_MODEL_NAME. If a flag is given twice, the last one counts.\n\n\
                   SIGTERM and SIGINT stop the server: it accepts no more connections, answers the requests in flight, and exits \
-                  with 0. A second signal, a second or more later, stops it at once. SIGHUP reloads configuration, keys and \
-                  certificates.\n\n\
+                  with 0. A second signal, a second or more later, stops it at once. SIGHUP reloads configuration, traffic \
+                  rules, keys and certificates.\n\n\
                   Exit codes: 0 stopped by a signal, 1 failure, 2 usage error."
 )]
 pub(crate) struct ServeArgs {
@@ -68,6 +68,10 @@ pub(crate) struct ServeArgs {
     /// with labels, which move without a restart; also TF_PERSIST_STORE. Replaces the flags above
     #[arg(long, value_name = "STORE", value_parser = path(), help_heading = "Models")]
     pub(crate) store: Option<PathBuf>,
+    /// Split requests without a version between versions by the weights in this file, and ask shadows: TOML, read again
+    /// when it changes
+    #[arg(long, value_name = "FILE", value_parser = path(), help_heading = "Models")]
+    pub(crate) traffic: Option<PathBuf>,
     /// Compare every byte of a version of --store with its manifest before it is loaded
     #[arg(long, value_name = "BOOL", default_value = "true", help_heading = "Models")]
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]

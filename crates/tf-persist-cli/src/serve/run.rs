@@ -118,6 +118,9 @@ fn log_startup(server: &Server, args: &ServeArgs) {
         }
         None => {}
     }
+    if let Some(traffic) = &state.settings().traffic.source {
+        tracing::info!("requests without a version are split by {}", traffic.name());
+    }
     if let Some(address) = server.grpc_address() {
         tracing::info!(%address, "gRPC");
     }
@@ -165,7 +168,7 @@ async fn reload_on(hangup: io::Result<Signal>, args: ServeArgs, state: ServerSta
 }
 
 fn reload(args: &ServeArgs, state: &ServerState) {
-    tracing::info!("SIGHUP: reloading configuration, keys and certificates");
+    tracing::info!("SIGHUP: reloading configuration, traffic rules, keys and certificates");
     let tls = files::certificates(args).unwrap_or_else(|error| {
         tracing::error!("the old certificates stay in use: {error:#}");
         None

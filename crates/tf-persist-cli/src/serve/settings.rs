@@ -10,7 +10,7 @@ use tf_persist_core::LoadOptions;
 use tf_persist_core::scan::Trust;
 use tf_persist_serve::{
     BatchingSettings, GrpcSettings, HttpSettings, LabelRule, Limits, LoadSettings, MetricsSettings, ModelSettings,
-    ModelSource, Prepare, RunSettings, SecuritySettings, Settings,
+    ModelSource, Prepare, RunSettings, SecuritySettings, Settings, TrafficFile, TrafficSettings, TrafficSource,
 };
 use tf_persist_store::ModelName;
 use tf_persist_store::signing::{PublicKey, Trusted};
@@ -100,7 +100,19 @@ pub(super) fn settings(args: &ServeArgs) -> anyhow::Result<Settings> {
     let metrics = MetricsSettings::default().prometheus_path(prometheus_path.flatten());
     let settings =
         Settings::default().models(models).run(run).http(http).grpc(grpc).security(security).metrics(metrics);
-    Ok(settings.request_log(args.request_log.settings()))
+    Ok(settings.request_log(args.request_log.settings()).traffic(traffic(args)?))
+}
+
+/// The rules of the traffic.
+fn traffic(args: &ServeArgs) -> anyhow::Result<TrafficSettings> {
+    let Some(path) = given(&args.traffic) else { return Ok(TrafficSettings::default()) };
+    if has_scheme(path) {
+        return misuse(&format!("--traffic is `{}`, and it must be a file of this machine", path.display()));
+    }
+    let source: Arc<dyn TrafficSource> = Arc::new(TrafficFile::new(path));
+    // However far away the models are, the file is here.
+    let poll = args.file_system_poll_wait_seconds.unwrap_or(1);
+    Ok(TrafficSettings::default().source(source).poll(seconds(poll)))
 }
 
 fn misuse<T>(text: &str) -> anyhow::Result<T> {

@@ -13,6 +13,7 @@ use super::place::Place;
 use super::run::print_json;
 use crate::common_args::Format;
 use crate::error::PRINTING;
+use crate::format::numbers;
 use crate::stdout::stdout;
 
 pub(super) fn run(store: &Place, args: &LogArgs) -> anyhow::Result<()> {
@@ -63,7 +64,7 @@ fn decided(decision: &Decision) -> String {
     let version = decision.version.map_or_else(String::new, |version| format!(" version {version}"));
     let attempt = decision.attempt.as_ref().map_or_else(String::new, |attempt| format!(" (attempt {})", printable(attempt)));
     let (what, reason) = (decision.decision.replace('_', " "), printable(&decision.reason));
-    format!("decided to {}{version}: {reason}{attempt}", printable(&what))
+    format!("decided to {}{version}: {reason}{}{attempt}", printable(&what), numbers(&decision.numbers))
 }
 
 fn text(what: &What) -> String {

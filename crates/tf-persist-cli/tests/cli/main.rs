@@ -37,6 +37,7 @@ mod sentences;
 mod sequences;
 mod serve;
 mod serve_store;
+mod serve_traffic;
 mod signatures;
 mod snippets;
 mod stats;

@@ -86,6 +86,11 @@ impl Running {
         (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
     }
 
+    /// The address of the REST port.
+    pub(crate) fn address(&self) -> &str {
+        &self.rest
+    }
+
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }

@@ -22,7 +22,7 @@ struct Snippet {
 }
 
 /// Those that are not run: the page, what the first line begins with, and why.
-const NOT_RUN: [(&str, &str, &str); 49] = [
+const NOT_RUN: [(&str, &str, &str); 50] = [
     ("CONTRIBUTING.md", "scripts/setup", "it fetches over the network, and runs the demo and all tests"),
     ("CONTRIBUTING.md", "scripts/test", "it runs all tests"),
     ("README.md", "./scripts/demo", "it sets itself up over the network, and trains for minutes"),
@@ -98,6 +98,7 @@ const NOT_RUN: [(&str, &str, &str); 49] = [
     ("docs/store.md", "models.store/store.json", "it is a list of files"),
     ("docs/store.md", "$ tf-persist store push digits@1 oci", "it needs a registry; checks/check_oci.py starts one"),
     ("docs/scan.md", "$ tf-persist scan evil", "no model that does harm is in the repository; scan.rs makes such"),
+    ("docs/traffic.md", "$ tf-persist serve-local", "serve_traffic.rs starts such a server with the file above"),
     ("docs/v2.md", "$ tf-persist serve-local", "python/checks/check_v2.py asks such a server"),
     ("docs/v2.md", "import numpy", "python/checks/v2_examples.py has programs of the same shape"),
     ("docs/v2.md", "{\"parameters\"", "the tests of tf-persist-serve send such requests"),
@@ -156,13 +157,18 @@ fn snippet(page: &str, begin: &str) -> Snippet {
     found.remove(0)
 }
 
+/// The text of that snippet.
+pub(crate) fn snippet_text(page: &str, begin: &str) -> String {
+    snippet(page, begin).text
+}
+
 fn is_not_run(snippet: &Snippet) -> bool {
     NOT_RUN.iter().any(|(page, begin, _)| snippet.page == *page && snippet.text.starts_with(begin))
 }
 
 /// Those that tests of their own run: the page, and what they begin with. Rust is run by `tests/readme.rs` of
 /// tf-persist-core, everything else below.
-const RUN: [(&str, &str); 18] = [
+const RUN: [(&str, &str); 19] = [
     ("README.md", "$ tf-persist inspect models/digits_keras"),
     ("README.md", "use tf_persist_core"),
     ("crates/tf-persist-core/README.md", "use tf_persist_core"),
@@ -181,6 +187,7 @@ const RUN: [(&str, &str); 18] = [
     ("docs/store.md", "$ tf-persist store key new"),
     ("docs/serve.md", "model_config_list {"),
     ("docs/serve_store.md", "tf-persist store init"),
+    ("docs/traffic.md", "[digits]"),
 ];
 
 #[test]

@@ -185,8 +185,11 @@ fn run(
     response
 }
 
-/// Runs TensorFlow without recording the time.
-pub(super) fn run_untimed(
+/// Runs TensorFlow in this thread, without recording the time.
+///
+/// # Errors
+/// TensorFlow's own; `INTERNAL` if the run panics.
+pub(crate) fn run_untimed(
     signature: &Signature,
     inputs: &[(String, Tensor)],
     outputs: &[String],

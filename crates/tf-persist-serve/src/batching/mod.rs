@@ -32,6 +32,7 @@ use std::time::Instant;
 
 use tf_persist_core::Tensor;
 
+pub(crate) use execute::run_untimed;
 pub(crate) use queue::BatchQueue;
 pub(crate) use queue::VersionWorkers;
 pub(crate) use route::run_inline;

@@ -186,7 +186,10 @@ impl GrpcService {
                 let mut request = parse(&message, move |message| MultiInferenceRequest::parse(message, limit)).await?;
                 let no_name = || Status::invalid_argument("ModelSpec has no name specified.");
                 let spec = request.spec.take().ok_or_else(no_name)?;
-                prediction_service::multi_inference(state, &spec, request, deadline).await?
+                let start = Instant::now();
+                let result = prediction_service::multi_inference(state, &spec, request, deadline).await;
+                state.count_for_version(result.as_ref().err().map(|status| status.code), start.elapsed());
+                result?
             }
             Call::GetModelMetadata => {
                 let request = MetadataRequest::parse(&message)?;
@@ -253,7 +256,9 @@ impl GrpcService {
             Err(refused) => Err(refused),
         };
         let refused = result.as_ref().err().map(|status| status.code);
-        metrics.record_request(api, Protocol::Grpc, refused, start.elapsed());
+        let elapsed = start.elapsed();
+        metrics.record_request(api, Protocol::Grpc, refused, elapsed);
+        self.state.count_for_version(refused, elapsed);
         result
     }
 }

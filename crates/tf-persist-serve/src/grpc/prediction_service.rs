@@ -54,12 +54,16 @@ pub(super) async fn find_or_wait(
     let end = Instant::now() + MAX_STARTUP_WAIT;
     let end = deadline.map_or(end, |deadline| end.min(deadline));
     check_name(spec)?;
+    let version = state.choose_version(&spec.name, &spec.version);
     loop {
         // In this order, so that a version that becomes available in between is found in the next round.
         let was_ready = state.models().are_ready();
-        let found = state.models().find_loaded(&spec.name, &spec.version, Some(end)).await;
+        let found = state.models().find_loaded(&spec.name, &version, Some(end)).await;
         let is_missing = matches!(&found, Err(status) if status.code == Code::NotFound);
         if !is_missing || was_ready || !is_loading(state, spec) || Instant::now() >= end {
+            if let Ok(servable) = &found {
+                state.note_version(servable);
+            }
             return found;
         }
         tokio::time::sleep(STARTUP_POLL_INTERVAL).await;
@@ -70,7 +74,7 @@ pub(super) async fn find_or_wait(
 fn is_loading(state: &ServerState, spec: &ModelSpec) -> bool {
     let version = match spec.version {
         Version::Number(number) => Some(number),
-        Version::Latest | Version::Label(_) => None,
+        Version::Latest | Version::Label(_) | Version::Chosen(_) => None,
     };
     state.models().is_pending(&spec.name, version)
 }

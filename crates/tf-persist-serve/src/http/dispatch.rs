@@ -27,6 +27,7 @@ pub(super) async fn respond(state: &ServerState, request: Request<Incoming>) -> 
     };
     let mut reply = reply.unwrap_or_else(|error| reply::error(&error));
     if let Some(scope) = scope {
+        reply::name_version(&mut reply, scope.version());
         scope.finish(reply.status().as_u16());
     }
     if state.settings().http.cors {
@@ -101,13 +102,17 @@ async fn call_api(state: &ServerState, head: &Parts, path: &str, body: Incoming)
     let metrics = state.metrics().model(&route.model);
     let error = match handle(state, head, &route, body, &metrics).await {
         Ok(answer) => {
-            metrics.record_request(route.api, Protocol::Rest, None, started.elapsed());
+            let elapsed = started.elapsed();
+            metrics.record_request(route.api, Protocol::Rest, None, elapsed);
+            state.count_for_version(None, elapsed);
             return reply::json(StatusCode::OK, answer);
         }
         Err(error) => error,
     };
     let (code, reply) = reply::request_error(error);
-    metrics.record_request(route.api, Protocol::Rest, Some(code), started.elapsed());
+    let elapsed = started.elapsed();
+    metrics.record_request(route.api, Protocol::Rest, Some(code), elapsed);
+    state.count_for_version(Some(code), elapsed);
     reply
 }
 

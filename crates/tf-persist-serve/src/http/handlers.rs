@@ -1,5 +1,6 @@
 //! Handlers of the API: predict, classify, regress, status, metadata.
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -63,6 +64,13 @@ pub(super) async fn handle(
     request_body: RequestBody,
     metrics: &ModelMetrics,
 ) -> Result<Vec<u8>, RequestError> {
+    let runs = matches!(route.api, Api::Predict | Api::Classify | Api::Regress);
+    // On the heap: other requests need not carry its size along.
+    let chosen = match state.choose_version(&route.model, &route.version) {
+        Cow::Owned(version) if runs => Some(Box::new(Route { version, ..route.clone() })),
+        _ => None,
+    };
+    let route = chosen.as_deref().unwrap_or(route);
     let wants_model = !matches!(route.api, Api::GetModelStatus);
     let in_use = if wants_model && state.models().are_unloaded_to_save_memory() {
         let deadline = deadline(state, Instant::now());
@@ -70,6 +78,12 @@ pub(super) async fn handle(
     } else {
         None
     };
+    if runs
+        && state.traffic().is_some()
+        && let Ok(servable) = state.models().find(&route.model, &route.version)
+    {
+        state.note_version(&servable);
+    }
     let answer = match route.api {
         Api::Predict => predict(state, route, request_body, metrics).await,
         Api::Classify | Api::Regress => classify_or_regress(state, route, request_body, metrics).await,
@@ -196,7 +210,7 @@ async fn classify_or_regress(
 fn status(state: &ServerState, route: &Route) -> Result<Vec<u8>, Status> {
     let version = match route.version {
         Version::Number(number) => Some(number),
-        Version::Latest | Version::Label(_) => None,
+        Version::Latest | Version::Label(_) | Version::Chosen(_) => None,
     };
     Ok(json::status_response(&state.models().status(&route.model, version)?))
 }

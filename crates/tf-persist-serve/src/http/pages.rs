@@ -7,9 +7,10 @@ use serde_json::json;
 
 use super::page;
 use super::reply::{self, Reply};
-use crate::metrics::{Gauges, VersionGauge, latency_limits_ms};
+use crate::metrics::{Gauges, ShareGauge, VersionGauge, latency_limits_ms};
 use crate::models::{ModelStatus, State, Version, VersionStatus};
 use crate::state::ServerState;
+use crate::traffic::{Traffic, TrafficStatus};
 
 /// The pages that need no key: health checks have none, and the page at `/` asks for one.
 pub(super) fn find_public(state: &ServerState, method: &Method, path: &str) -> Option<Reply> {
@@ -69,8 +70,10 @@ fn not_ready(why: &serde_json::Value) -> Reply {
 fn models(state: &ServerState) -> Reply {
     let models: Vec<_> = state.models().list().into_iter().map(|model| model_json(state, model)).collect();
     let mut page = json!({ "models": models });
-    if let Some(problem) = state.models().problem() {
-        page["problem"] = problem.into();
+    let problems = [state.models().problem(), state.traffic().and_then(Traffic::problem)];
+    let problems: Vec<String> = problems.into_iter().flatten().collect();
+    if !problems.is_empty() {
+        page["problem"] = problems.join("; ").into();
     }
     reply::json(StatusCode::OK, json_text(&page))
 }
@@ -100,7 +103,19 @@ fn model_json(state: &ServerState, model: ModelStatus) -> serde_json::Value {
     if let Some(problem) = model.problem {
         page["problem"] = problem.into();
     }
+    if let Some(traffic) = state.traffic().and_then(|traffic| traffic.status(&model.name)) {
+        page["traffic"] = traffic_json(traffic);
+    }
     page
+}
+
+/// The rules of a model's traffic, and what they come to now.
+fn traffic_json(traffic: TrafficStatus) -> serde_json::Value {
+    let weights: serde_json::Map<_, _> =
+        traffic.weights.into_iter().map(|(name, weight)| (name, weight.into())).collect();
+    let versions: serde_json::Map<_, _> =
+        traffic.shares.into_iter().map(|(version, share)| (version.to_string(), share.into())).collect();
+    json!({"weights": weights, "shadows": traffic.shadows, "versions": versions, "pending": traffic.pending})
 }
 
 /// Whether requests of each signature share runs now, and the reason; empty for a version that is not available.
@@ -156,6 +171,10 @@ fn metrics(state: &ServerState) -> Reply {
         requests: state.concurrency_limit().in_flight(),
         ready: is_ready(state),
         versions: state.models().list().into_iter().flat_map(version_gauges).collect(),
+        shares: state.traffic().map(|traffic| {
+            let gauge = |(model, version, share)| ShareGauge { model, version, share };
+            traffic.shares().into_iter().map(gauge).collect()
+        }),
     };
     reply::text(StatusCode::OK, state.metrics().page(&gauges))
 }

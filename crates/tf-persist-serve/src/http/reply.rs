@@ -5,7 +5,7 @@ use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, CONNECTION, CONTENT_TYPE,
     WWW_AUTHENTICATE,
 };
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 use tf_persist_core::Code;
 
@@ -16,6 +16,9 @@ use crate::status::Status;
 
 /// A response with a complete body, which is sent in one write with its length.
 pub(super) type Reply = Response<Full<Bytes>>;
+
+/// The version that answered, where traffic is split between versions.
+const VERSION_HEADER: HeaderName = HeaderName::from_static("x-tf-persist-version");
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain");
@@ -95,6 +98,13 @@ pub(super) fn html_page(code: StatusCode) -> Reply {
 pub(super) fn closing(mut reply: Reply) -> Reply {
     reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     reply
+}
+
+/// Names the version that answered, where it is known.
+pub(super) fn name_version(reply: &mut Reply, version: Option<i64>) {
+    if let Some(version) = version {
+        reply.headers_mut().insert(VERSION_HEADER, HeaderValue::from(version));
+    }
 }
 
 /// Lets pages of any origin read a response (`rest_api_enable_cors_support`).

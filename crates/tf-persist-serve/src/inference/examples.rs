@@ -12,6 +12,7 @@ use super::signature::effective_name;
 use crate::api::Api;
 use crate::batching::{InferenceRequest, InferenceResponse};
 use crate::models::{Servable, ServedSignature};
+use crate::request_scope::RequestScope;
 use crate::status::Status;
 
 /// The only input of signatures that take examples (`kClassifyInputs`, `kRegressInputs`).
@@ -79,7 +80,13 @@ pub(super) async fn run(
     let inputs = vec![(INPUTS.to_owned(), examples)];
     check_dtypes(&served.signature, &inputs)?;
     let outputs = outputs.iter().map(|&name| name.to_owned()).collect();
-    served.queue.run(&served.signature, InferenceRequest { inputs, outputs, deadline }).await
+    let call = InferenceRequest { inputs, outputs, deadline };
+    let shadowed = RequestScope::current().and_then(|scope| scope.shadow(served, &call));
+    let answer = served.queue.run(&served.signature, call).await;
+    if let (Some(shadowed), Ok(answer)) = (shadowed, &answer) {
+        shadowed.answered(answer);
+    }
+    answer
 }
 
 /// Runs examples through a signature, and records how long that took.

@@ -21,8 +21,13 @@ pub(super) struct Logged {
 }
 
 /// Begins the record of a request, if it is to be logged.
-pub(super) fn begin(served: &ServedSignature, inputs: &Tensors, output_filter: &[String]) -> Option<Logged> {
-    let mut logged = begin_without_inputs(served)?;
+pub(super) fn begin(
+    scope: Option<&Arc<RequestScope>>,
+    served: &ServedSignature,
+    inputs: &Tensors,
+    output_filter: &[String],
+) -> Option<Logged> {
+    let mut logged = begin_without_inputs(scope?, served)?;
     for (name, tensor) in inputs {
         logged.add(name, tensor);
     }
@@ -32,18 +37,17 @@ pub(super) fn begin(served: &ServedSignature, inputs: &Tensors, output_filter: &
 
 /// Begins the record of a request with `tf.Example`s, if it is to be logged.
 pub(super) fn begin_examples(served: &ServedSignature, examples: &Tensor) -> Option<Logged> {
-    let mut logged = begin_without_inputs(served)?;
+    let mut logged = begin_without_inputs(&RequestScope::current()?, served)?;
     logged.add(INPUTS, examples);
     Some(logged)
 }
 
-fn begin_without_inputs(served: &ServedSignature) -> Option<Logged> {
-    let scope = RequestScope::current()?;
+fn begin_without_inputs(scope: &Arc<RequestScope>, served: &ServedSignature) -> Option<Logged> {
     let signature = &served.signature.definition().name;
     scope.set_model(&served.id.model, served.id.version, signature);
     let log = scope.log().sample(&served.id.model)?;
     Some(Logged {
-        scope,
+        scope: Arc::clone(scope),
         log,
         signature_id: served.id.clone(),
         signature: signature.clone(),

@@ -13,6 +13,7 @@ use crate::api::Api;
 use crate::batching::{InferenceRequest, InferenceResponse};
 use crate::models::ServedSignature;
 use crate::request_log::Exchange;
+use crate::request_scope::RequestScope;
 use crate::status::Status;
 
 /// Runs a signature.
@@ -43,9 +44,14 @@ pub(crate) async fn predict(
 pub(crate) async fn run(served: &Arc<ServedSignature>, call: InferenceRequest) -> Result<InferenceResponse, Status> {
     check_outputs(&served.signature, &call.outputs)?;
     check_dtypes(&served.signature, &call.inputs)?;
-    let log = logged::begin(served, &call.inputs, &call.outputs);
+    let scope = RequestScope::current();
+    let log = logged::begin(scope.as_ref(), served, &call.inputs, &call.outputs);
+    let shadowed = scope.and_then(|scope| scope.shadow(served, &call));
     let started = Instant::now();
     let answer = served.queue.run(&served.signature, call).await;
+    if let (Some(shadowed), Ok(answer)) = (shadowed, &answer) {
+        shadowed.answered(answer);
+    }
     if let Some(log) = log {
         let outcome = answer.clone();
         log.end(|inputs, output_filter| Exchange::Predict { inputs, output_filter, outcome });

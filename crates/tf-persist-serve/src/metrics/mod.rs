@@ -9,6 +9,7 @@ mod settings;
 mod summary;
 #[cfg(test)]
 mod tests;
+mod version;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -23,9 +24,10 @@ use histogram::Histogram;
 use model::code_index;
 pub(crate) use model::{LogLoss, ModelMetrics, RequestStatistics, Total};
 pub use page::Gauges;
-pub(crate) use page::VersionGauge;
+pub(crate) use page::{ShareGauge, VersionGauge};
 pub use settings::MetricsSettings;
 pub(crate) use summary::latency_limits_ms;
+pub(crate) use version::{ShadowOutcome, VersionMetrics};
 
 /// How many names of unknown models have metrics of their own. Requests may name any model, and every name is kept;
 /// beyond this limit they are counted together as [`OTHERS`].
@@ -49,6 +51,8 @@ impl fmt::Debug for Metrics {
 #[derive(Default)]
 struct Inner {
     models: ArcSwap<BTreeMap<String, Arc<ModelMetrics>>>,
+    /// Those of versions, as far as requests are counted by version.
+    versions: ArcSwap<BTreeMap<String, BTreeMap<i64, Arc<VersionMetrics>>>>,
     insert_lock: Mutex<()>,
     batches: BatchMetrics,
     paths: Mutex<PathMetrics>,
@@ -88,6 +92,13 @@ impl Metrics {
     pub fn model(&self, model: &str) -> Arc<ModelMetrics> {
         let models = self.0.models.load();
         models.get(model).map_or_else(|| self.insert(model, false), Arc::clone)
+    }
+
+    /// The metrics of a version that was loaded.
+    pub(crate) fn version(&self, model: &str, version: i64) -> Arc<VersionMetrics> {
+        let versions = self.0.versions.load();
+        let found = versions.get(model).and_then(|versions| versions.get(&version));
+        found.map_or_else(|| self.insert_version(model, version), Arc::clone)
     }
 
     /// Records the number of rows of an input of a batched request.
@@ -155,6 +166,17 @@ impl Metrics {
         let mut models = BTreeMap::clone(&models);
         models.insert(name.to_owned(), Arc::clone(&metrics));
         self.0.models.store(Arc::new(models));
+        metrics
+    }
+
+    /// Inserts the metrics of a version that has none yet.
+    #[cold]
+    fn insert_version(&self, model: &str, version: i64) -> Arc<VersionMetrics> {
+        let _growing = self.0.insert_lock.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut versions = BTreeMap::clone(&self.0.versions.load());
+        let of_model = versions.entry(model.to_owned()).or_default();
+        let metrics = Arc::clone(of_model.entry(version).or_insert_with(|| Arc::new(VersionMetrics::new())));
+        self.0.versions.store(Arc::new(versions));
         metrics
     }
 

@@ -8,6 +8,7 @@ use super::batching::BatchMetrics;
 use super::buckets::{BATCHES, Buckets, EXAMPLES, LATENCY, MICROSECOND, PHASE, QUEUEING, SECOND, six_digits};
 use super::histogram::{Histogram, Snapshot};
 use super::model::{ModelMetrics, code_name};
+use super::version::VersionMetrics;
 use super::{Inner, LogLoss, Phase};
 use crate::api::{Api, Protocol};
 
@@ -22,6 +23,19 @@ pub struct Gauges {
     pub ready: bool,
     /// The states of all versions of all models, sorted by model.
     pub versions: Vec<VersionGauge>,
+    /// The shares of versions in the traffic, where it is split; `None` where requests are not counted by version.
+    pub shares: Option<Vec<ShareGauge>>,
+}
+
+/// The share of a version in the requests that name none.
+#[derive(Debug, Clone)]
+pub struct ShareGauge {
+    /// The name of the model.
+    pub model: String,
+    /// The number of the version.
+    pub version: i64,
+    /// From 0 to 1.
+    pub share: f64,
 }
 
 /// The state of one version of a model.
@@ -240,6 +254,58 @@ fn write_own(page: &mut Page, inner: &Inner, gauges: &Gauges) {
         }
     }
     write_request_log(page, inner);
+    if let Some(shares) = &gauges.shares {
+        write_traffic(page, inner, shares);
+    }
+}
+
+/// The metrics of versions, where traffic is split between them.
+fn write_traffic(page: &mut Page, inner: &Inner, shares: &[ShareGauge]) {
+    let models = inner.versions.load();
+    let versions: Vec<(&str, String, &VersionMetrics)> = (models.iter())
+        .flat_map(|(model, versions)| versions.iter().map(move |(version, metrics)| (model.as_str(), version, metrics)))
+        .map(|(model, version, metrics)| (model, version.to_string(), &**metrics))
+        .collect();
+    let name = "tf_persist_version_requests_total";
+    page.kind(name, "counter");
+    for (model, version, metrics) in &versions {
+        for (number, count) in metrics.requests.iter().enumerate() {
+            let count = count.load(Ordering::Relaxed);
+            if count > 0 {
+                page.line(name, &[("model", model), ("version", version), ("status", code_name(number))], count);
+            }
+        }
+    }
+    let name = "tf_persist_version_latency_seconds";
+    page.kind(name, "histogram");
+    for (model, version, metrics) in &versions {
+        page.histogram(name, &[("model", model), ("version", version)], &metrics.latency, &PHASE, SECOND);
+    }
+    let shadows: Vec<_> = (versions.iter())
+        .flat_map(|(model, version, metrics)| {
+            metrics.shadows().into_iter().map(move |(shadow, found)| (model, version, shadow.to_string(), found))
+        })
+        .collect();
+    let name = "tf_persist_shadow_requests_total";
+    page.kind(name, "counter");
+    for (model, version, shadow, found) in &shadows {
+        for (outcome, count) in found.counts() {
+            let labels = [("model", **model), ("version", version), ("shadow", shadow), ("outcome", outcome)];
+            page.line(name, &labels, count);
+        }
+    }
+    let name = "tf_persist_shadow_largest_difference";
+    page.kind(name, "gauge");
+    for (model, version, shadow, found) in &shadows {
+        if let Some(difference) = found.largest_difference {
+            page.line(name, &[("model", model), ("version", version), ("shadow", shadow)], difference);
+        }
+    }
+    let name = "tf_persist_traffic_share";
+    page.kind(name, "gauge");
+    for ShareGauge { model, version, share } in shares {
+        page.line(name, &[("model", model), ("version", &version.to_string())], share);
+    }
 }
 
 /// The counters of the request log, for models that have one.

@@ -44,7 +44,7 @@ fn page_has_tensorflow_servings_names_and_label_order() {
     metrics.record_load("/models/m/1", None, Duration::from_millis(2));
     metrics.record_warm_up("/models/m/1", Some(Code::Internal), 4, Duration::from_millis(2));
     let versions = vec![VersionGauge { model: "m".into(), version: 1, state: "AVAILABLE" }];
-    let page = metrics.page(&Gauges { connections: 2, requests: 1, ready: true, versions });
+    let page = metrics.page(&Gauges { connections: 2, requests: 1, ready: true, versions, shares: None });
     for line in [
         "# TYPE :tensorflow:serving:request_count counter",
         ":tensorflow:serving:request_count{model_name=\"m\",status=\"OK\"} 4",
@@ -77,7 +77,7 @@ fn page_has_tensorflow_servings_names_and_label_order() {
     ] {
         assert!(page.lines().any(|found| found == line), "`{line}` is missing from\n{page}");
     }
-    assert!(page.ends_with('\n'));
+    assert!(page.ends_with('\n') && !page.contains("tf_persist_version_") && !page.contains("traffic"));
     assert_eq!(metrics.value("/tensorflow/serving/request_count"), 5);
     assert_eq!(metrics.value("/tensorflow/serving/request_example_count_total"), 3);
     assert_eq!(metrics.value("/no/such/metric"), 0);
@@ -97,4 +97,36 @@ fn unknown_model_names_use_bounded_memory() {
     assert!(page.contains(":tensorflow:serving:request_example_count_total{model=\"m\"} 5\n"));
     assert!(page.contains(":tensorflow:serving:request_example_count_total{model=\"(others)\"} 10\n"));
     assert_eq!(metrics.value("/tensorflow/serving/request_example_count_total"), MAX_MODELS as i64 + 15);
+}
+
+#[test]
+fn versions_have_metrics_where_traffic_is_split() {
+    let metrics = Metrics::new();
+    let version = metrics.version("m", 2);
+    version.record_request(None, Duration::from_micros(3));
+    version.record_request(Some(Code::InvalidArgument), Duration::from_micros(9));
+    metrics.version("m", 1).record_request(None, Duration::from_micros(1));
+    assert_eq!(version.record_shadow(3, ShadowOutcome::Same, Some(0.25)), 0);
+    assert_eq!(version.record_shadow(3, ShadowOutcome::Same, Some(0.125)), 1);
+    version.record_shadow(4, ShadowOutcome::Dropped, None);
+    let shares = vec![ShareGauge { model: "m".into(), version: 2, share: 0.05 }];
+    let page = metrics.page(&Gauges { shares: Some(shares), ..Gauges::default() });
+    for line in [
+        "# TYPE tf_persist_version_requests_total counter",
+        "tf_persist_version_requests_total{model=\"m\",version=\"1\",status=\"OK\"} 1",
+        "tf_persist_version_requests_total{model=\"m\",version=\"2\",status=\"OK\"} 1",
+        "tf_persist_version_requests_total{model=\"m\",version=\"2\",status=\"INVALID_ARGUMENT\"} 1",
+        "tf_persist_version_latency_seconds_bucket{model=\"m\",version=\"2\",le=\"2e-06\"} 0",
+        "tf_persist_version_latency_seconds_bucket{model=\"m\",version=\"2\",le=\"4e-06\"} 1",
+        "tf_persist_version_latency_seconds_sum{model=\"m\",version=\"2\"} 0.000003000",
+        "tf_persist_version_latency_seconds_count{model=\"m\",version=\"2\"} 1",
+        "tf_persist_shadow_requests_total{model=\"m\",version=\"2\",shadow=\"3\",outcome=\"same\"} 2",
+        "tf_persist_shadow_requests_total{model=\"m\",version=\"2\",shadow=\"3\",outcome=\"differs\"} 0",
+        "tf_persist_shadow_requests_total{model=\"m\",version=\"2\",shadow=\"4\",outcome=\"dropped\"} 1",
+        "tf_persist_shadow_largest_difference{model=\"m\",version=\"2\",shadow=\"3\"} 0.25",
+        "tf_persist_traffic_share{model=\"m\",version=\"2\"} 0.05",
+    ] {
+        assert!(page.lines().any(|found| found == line), "`{line}` is missing from\n{page}");
+    }
+    assert!(!page.contains("largest_difference{model=\"m\",version=\"2\",shadow=\"4\"}"), "nothing was compared");
 }

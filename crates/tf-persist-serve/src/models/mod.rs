@@ -83,6 +83,8 @@ pub enum Version {
     Number(i64),
     /// The version of this label.
     Label(String),
+    /// The version that the rules of the traffic chose; the newest one if it has gone since.
+    Chosen(i64),
 }
 
 /// The state of a version (`core/servable_state.h`).
@@ -259,6 +261,11 @@ impl Models {
             Presence::Settled => view.find(name, version).map(drop),
             Presence::Unloaded | Presence::Loading => Ok(()),
         }
+    }
+
+    /// The number of a version, if requests for it are answered, perhaps after it was loaded again.
+    pub(crate) fn answering(&self, name: &str, version: &Version) -> Option<i64> {
+        self.0.view().answering(name, version)
     }
 
     /// Whether a model is one of the current configuration.

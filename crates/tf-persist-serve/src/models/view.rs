@@ -56,6 +56,30 @@ impl<T> ModelTable<T> {
         let pending = || self.pending_labels.iter().find(|(name, _)| name == label).map(|(_, version)| *version);
         self.labels.get(label).copied().or_else(pending)
     }
+
+    /// The number of the version that a request means.
+    fn number(&self, version: &Version) -> Option<i64> {
+        let newest = || {
+            let available = self.available.first().map(|(version, _)| *version);
+            available.max(self.absent.keys().next_back().copied())
+        };
+        match version {
+            Version::Latest => newest(),
+            Version::Number(number) => Some(*number),
+            Version::Label(label) => self.version(label),
+            Version::Chosen(number) => Some(*number).filter(|number| self.answers(*number)).or_else(newest),
+        }
+    }
+
+    fn available(&self, number: i64) -> Option<&Arc<T>> {
+        let at = self.available.binary_search_by_key(&Reverse(number), |(version, _)| Reverse(*version));
+        at.ok().map(|at| &self.available[at].1)
+    }
+
+    /// Whether requests for a version are answered, perhaps after it was loaded again.
+    fn answers(&self, number: i64) -> bool {
+        self.available(number).is_some() || self.absent.contains_key(&number)
+    }
 }
 
 impl<T> View<T> {
@@ -72,16 +96,7 @@ impl<T> View<T> {
     /// Whether the version that a request names is in memory, as far as it would be answered.
     pub(super) fn presence(&self, name: &str, version: &Version) -> Presence {
         let Some(table) = self.tables.get(name) else { return Presence::Settled };
-        let newest = || {
-            let available = table.available.first().map(|(version, _)| *version);
-            available.max(table.absent.keys().next_back().copied())
-        };
-        let number = match version {
-            Version::Latest => newest(),
-            Version::Number(number) => Some(*number),
-            Version::Label(label) => table.version(label),
-        };
-        let absent = number.and_then(|number| table.absent.get(&number));
+        let absent = table.number(version).and_then(|number| table.absent.get(&number));
         absent.copied().unwrap_or(Presence::Settled)
     }
 
@@ -102,16 +117,23 @@ impl<T> View<T> {
                 return newest
                     .ok_or_else(|| Status::not_found(format!("Servable not found for request: Latest({name})")));
             }
+            Version::Chosen(number) => {
+                let chosen = table.and_then(|table| table.available(*number));
+                return chosen.map_or_else(|| self.find(name, &Version::Latest), Ok);
+            }
             Version::Number(number) => *number,
             Version::Label(label) => table
                 .and_then(|table| table.version(label))
                 .ok_or_else(|| Status::invalid_argument(format!("Unrecognized servable version label: {label}")))?,
         };
-        let found = table.and_then(|table| {
-            let at = table.available.binary_search_by_key(&Reverse(number), |(version, _)| Reverse(*version));
-            at.ok().map(|at| &table.available[at].1)
-        });
+        let found = table.and_then(|table| table.available(number));
         found.ok_or_else(|| Status::not_found(format!("Servable not found for request: Specific({name}, {number})")))
+    }
+
+    /// The number of a version, if requests for it are answered.
+    pub(super) fn answering(&self, name: &str, version: &Version) -> Option<i64> {
+        let table = self.tables.get(name)?;
+        table.number(version).filter(|number| table.answers(*number))
     }
 
     pub(super) fn status(&self, name: &str, version: Option<i64>) -> Result<Vec<VersionStatus>, Status> {

@@ -1,8 +1,6 @@
 //! Which requests of a model are logged, and where: the flags, or the model's `logging_config`.
 
-use std::cell::Cell;
 use std::fmt::Write;
-use std::hash::{BuildHasher, RandomState};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,6 +8,7 @@ use tf_persist_proto::serving::{LoggingConfig, SamplingConfig};
 
 use super::settings::{RequestLogFormat, RequestLogSettings};
 use crate::metrics::ModelMetrics;
+use crate::random::random;
 use crate::status::Status;
 
 /// A model's `logging_config`.
@@ -150,21 +149,6 @@ impl ModelLog {
     }
 }
 
-/// A number from 0 to below 1 (xorshift64*).
-fn random() -> f64 {
-    thread_local! {
-        static STATE: Cell<u64> = Cell::new(RandomState::new().hash_one(0) | 1);
-    }
-    STATE.with(|state| {
-        let mut value = state.get();
-        value ^= value >> 12;
-        value ^= value << 25;
-        value ^= value >> 27;
-        state.set(value);
-        (value.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 11) as f64 / (1_u64 << 53) as f64
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use tf_persist_proto::text_format;
@@ -233,11 +217,5 @@ mod tests {
         assert_eq!(file_name("a-b_C.9"), "a-b_C.9");
         assert_eq!(file_name("../x y"), "%2E.%2Fx%20y");
         assert_eq!(file_name(&"é".repeat(200)).len(), 180);
-    }
-
-    #[test]
-    fn rate_decides_how_many_are_sampled() {
-        let sampled = (0..100_000).filter(|_| random() < 0.25).count();
-        assert!((24_000..26_000).contains(&sampled), "{sampled}");
     }
 }

@@ -17,5 +17,6 @@ mod request_log;
 mod resources;
 mod security;
 mod shutdown;
+mod traffic;
 mod v2;
 mod warmup;

@@ -35,7 +35,9 @@ pub(super) async fn run(
             (Some(code), Err(reply))
         }
     };
-    metrics.record_request(route.api, Protocol::Rest, refused, started.elapsed());
+    let elapsed = started.elapsed();
+    metrics.record_request(route.api, Protocol::Rest, refused, elapsed);
+    state.count_for_version(refused, elapsed);
     answer
 }
 

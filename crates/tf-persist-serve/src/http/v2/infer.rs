@@ -65,7 +65,9 @@ pub(super) async fn answer(
     let is_large = body.encoding.is_some() || body.bytes.len() > OFFLOAD_BYTES;
     // A request that takes long to decode takes long to run.
     let long = is_large.then(LongWait::begin);
+    let version = state.choose_version(model, &version);
     let servable = state.models().find_loaded(model, &version, server_deadline).await?;
+    state.note_version(&servable);
     let mut turn = None;
     let Decoded { servable, served, body } = if is_large {
         turn = before_deadline(server_deadline, servable.large_request_turn()).await?;

@@ -74,7 +74,9 @@ async fn infer(state: &ServerState, head: &Parts, (model, version): (&str, Strin
             (Some(code), reply)
         }
     };
-    metrics.record_request(Api::Predict, Protocol::Rest, refused, started.elapsed());
+    let elapsed = started.elapsed();
+    metrics.record_request(Api::Predict, Protocol::Rest, refused, elapsed);
+    state.count_for_version(refused, elapsed);
     reply
 }
 
