@@ -33,7 +33,13 @@ pub(crate) fn run(args: &LoopArgs) -> anyhow::Result<()> {
         .stop_when(move || stop.exit_code().is_some())
         // Whoever reads the lines may have closed them; the loop goes on.
         .report(move |line| drop(print(format, line)));
-    let mut opened = Loop::open(config, tools).map_err(hinted)?;
+    let mut opened = match Loop::open(config.clone(), tools) {
+        Err(error @ LoopError::Busy { .. }) if args.now => {
+            Loop::ask(&config)?;
+            return writeln!(stdout(), "{error}; it was asked to train a new version").context(PRINTING);
+        }
+        opened => opened.map_err(hinted)?,
+    };
     if args.now {
         opened.act_now()?;
     }

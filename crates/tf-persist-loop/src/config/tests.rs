@@ -52,7 +52,7 @@ canary = [{ share = 5, requests = 50 }, { share = 50, requests = 200, within = "
 fn what_is_wrong_is_named() {
     let with = |from: &str, to: &str| refused(&SMALL.replace(from, to));
     let unknown = with("[gates]\n", "[gates]\nmetrik = 1\n");
-    assert!(unknown.starts_with("line 14: unknown field `metrik`"), "{unknown}");
+    assert!(unknown.starts_with("line 13: unknown field `metrik`"), "{unknown}");
     assert!(with("accuracy", "speed").contains("unknown variant `speed`"), "{}", with("accuracy", "speed"));
     assert!(with("\"digits\"", "\"../digits\"").contains("only letters"));
     assert_eq!(with("data = [\"data\"]\n", ""), "`train` has neither `data` nor `data_command`");
@@ -66,4 +66,21 @@ fn what_is_wrong_is_named() {
     assert!(promote("server = \"https://host\"").contains("does not begin with `http://`"));
     assert!(promote("server = \"http://h:1\"\nlabel = \"production\"").contains("are both `production`"));
     assert!(promote("server = \"http://h:1\"\ncanary = [{share = 0, requests = 1}]").contains("not 1 to 100 percent"));
+}
+
+#[test]
+fn the_documentation_and_the_example_are_right() {
+    let page = std::fs::read_to_string(tf_persist_testing::root().join("docs/loop.md")).unwrap();
+    let snippets: Vec<&str> = page.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    let [first, promote] = snippets.as_slice() else { panic!("{} snippets", snippets.len()) };
+    assert!(Config::parse(first, Path::new(".")).unwrap().promote.is_none());
+    let config = Config::parse(&format!("{first}\n{promote}"), Path::new(".")).unwrap();
+    assert_eq!(config.promote.unwrap().canary.len(), 2);
+    let example = std::fs::read_to_string(tf_persist_testing::root().join("examples/loop/loop.toml")).unwrap();
+    let config = Config::parse(&example.replace("{SERVER}", "http://127.0.0.1:1"), Path::new(".")).unwrap();
+    assert_eq!((config.gates.golden, config.guard.fall), (Some(1.0), Some(0.15)));
+    // Every key has a row.
+    for key in ["least_requests", "cool_down", "data_command", "least_rows", "worse_scan", "patience", "least_labelled"] {
+        assert!(page.contains(&format!("`{key}`")), "{key}");
+    }
 }

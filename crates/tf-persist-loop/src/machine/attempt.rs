@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
-use tf_persist_store::{Folder as VersionFolder, PublishOptions, Version};
+use tf_persist_store::{Folder as VersionFolder, PublishOptions, Reference, Selector, Version};
 
 use super::{Loop, Numbers, Progress};
 use crate::error::{LoopError, Result};
@@ -144,7 +144,9 @@ impl Loop {
         let overview = self.store.overview(&self.config.model)?;
         for folder in overview.folders.iter().rev() {
             let VersionFolder::Published(number) = folder else { continue };
-            let version = self.version(*number)?;
+            let selector = Selector::Number(*number);
+            // Whatever happened to the files of the others.
+            let version = self.store.find(&Reference { model: self.config.model.clone(), selector })?;
             let of_loop = version.manifest().metadata.get(METADATA);
             let attempt = of_loop.and_then(|it| it.get("attempt")).and_then(Value::as_str);
             if attempt == Some(id) {

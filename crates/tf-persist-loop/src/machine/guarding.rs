@@ -35,8 +35,10 @@ impl Loop {
             let reason = format!("{} requests and {} labelled rows were as expected", seen.requests, seen.labelled);
             return self.decide("keep", reason, seen.numbers(), Step::Ending { succeeded: true });
         }
-        let text = format!("watching the new version: {} requests, {} labelled rows", seen.requests, seen.labelled);
-        self.say_once("look", text);
+        let time = guard.time;
+        if self.is_news("look", "the guard") {
+            self.say("look", format!("the new version is watched for {time} at most"), seen.numbers());
+        }
         Ok(Progress::Waiting)
     }
 

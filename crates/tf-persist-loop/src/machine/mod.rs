@@ -7,6 +7,7 @@ mod promotion;
 mod tools;
 mod watching;
 
+use std::collections::BTreeMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -53,8 +54,8 @@ pub struct Loop {
     store: Store,
     folder: Folder,
     state: State,
-    /// The last line that repeats itself.
-    said: String,
+    /// The last lines of a kind, which are not repeated.
+    said: BTreeMap<String, String>,
 }
 
 impl Loop {
@@ -76,7 +77,7 @@ impl Loop {
                 state
             }
         };
-        let it = Self { config, tools, store, folder, state, said: String::new() };
+        let it = Self { config, tools, store, folder, state, said: BTreeMap::new() };
         it.note()?;
         Ok(it)
     }
@@ -92,6 +93,14 @@ impl Loop {
         }
         state.decision = decisions.into_iter().next_back();
         Ok(state)
+    }
+
+    /// Asks the loop that another process has to train a new version although there is no reason. It does once it watches.
+    ///
+    /// # Errors
+    /// If there is no such store, or the request cannot be written.
+    pub fn ask(config: &Config) -> Result<()> {
+        Folder::ask(&Store::open(&config.store)?, &config.model)
     }
 
     /// Has a new version trained although there is no reason, unless an attempt is under way.
@@ -230,10 +239,14 @@ impl Loop {
 
     /// Says something, unless it was said the last time.
     fn say_once(&mut self, kind: &str, text: String) {
-        if self.said != text {
-            self.said.clone_from(&text);
+        if self.is_news(kind, &text) {
             self.say(kind, text, Numbers::new());
         }
+    }
+
+    /// Whether this is not what was said of its kind the last time.
+    fn is_news(&mut self, kind: &str, text: &str) -> bool {
+        self.said.insert(kind.to_owned(), text.to_owned()).as_deref() != Some(text)
     }
 
     /// Waits until something holds, for at most the patience of the configuration. `false` if it did not come.

@@ -32,9 +32,11 @@ pub fn plan(config: &Config, is_asked: bool) -> Result<Vec<String>> {
         lines.push(format!("the loop is {}, and would go on there", state.step.name()));
     }
     let model = SavedModel::open(production.path())?;
-    let seen = look(config, &model, production.number(), first_time(config, &state, now))?;
-    lines.push(format!("{} requests and {} labelled rows since {}", seen.requests, seen.labelled, state.since));
-    lines.extend(seen.notes.iter().map(|note| format!("in the log: {note}")));
+    let since = first_time(config, &state, now);
+    let seen = look(config, &model, production.number(), since)?;
+    let since = since.strftime("%Y-%m-%dT%H:%M:%SZ");
+    lines.push(format!("{} requests and {} labelled rows since {since}", seen.requests, seen.labelled));
+    lines.extend(seen.notes.iter().map(|note| format!("in the logs: {note}")));
     let asked = (is_asked || state.is_asked).then(|| "a person asked for it".to_owned());
     let is_asked = asked.is_some();
     let found: Vec<String> =

@@ -5,7 +5,7 @@ use tf_persist_core::SavedModel;
 
 use super::{Loop, Numbers, Progress};
 use crate::config::Config;
-use crate::error::Result;
+use crate::error::{LoopError, Result};
 use crate::serving::{Rules, has_rules, write};
 use crate::state::{Attempt, State, Step, elapsed};
 use crate::watch::{look, reasons};
@@ -22,6 +22,7 @@ impl Loop {
         {
             write(&promote.traffic, self.config.model.as_str(), &self.base_rules())?;
         }
+        self.take_request()?;
         let production = self.production()?;
         let model = SavedModel::open(production.path())?;
         let since = first_time(&self.config, &self.state, now);
@@ -59,17 +60,27 @@ impl Loop {
         self.decide_as("train", found.join("; "), numbers, state)
     }
 
-    fn say_what_was_seen(&mut self, seen: &crate::watch::Seen, found: &[String], rest: SignedDuration) {
-        for note in &seen.notes {
-            let text = format!("in the log: {note}");
-            self.say_once("note", text);
+    /// Takes the request of a person who could not have the loop.
+    fn take_request(&mut self) -> Result<()> {
+        let path = self.folder.asked();
+        if !path.exists() {
+            return Ok(());
         }
+        self.commit(State { is_asked: true, ..self.state.clone() })?;
+        std::fs::remove_file(&path).map_err(LoopError::io("delete", &path))
+    }
+
+    fn say_what_was_seen(&mut self, seen: &crate::watch::Seen, found: &[String], rest: SignedDuration) {
+        if !seen.notes.is_empty() {
+            self.say_once("note", format!("in the logs: {}", seen.notes.join("; ")));
+        }
+        // Counts change with each look, and are not news.
+        let news = if found.is_empty() { "nothing to do".to_owned() } else { found.join("; ") };
         let text = match found.is_empty() {
             true => format!("nothing to do: {} requests, {} labelled rows", seen.requests, seen.labelled),
             false => format!("{}; the next attempt begins in {} s at the earliest", found.join("; "), rest.as_secs().max(1)),
         };
-        if self.said != text {
-            self.said.clone_from(&text);
+        if self.is_news("look", &news) {
             self.say("look", text, seen.numbers());
         }
     }

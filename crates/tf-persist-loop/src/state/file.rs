@@ -41,6 +41,16 @@ impl Folder {
         Self { path: store.loop_folder(model), _lock: None }
     }
 
+    /// Asks the loop of a model, which another process has, for an attempt.
+    pub(crate) fn ask(store: &Store, model: &ModelName) -> Result<()> {
+        Ok(durable::write(&Self::look(store, model).asked(), b"")?)
+    }
+
+    /// What asks for an attempt.
+    pub(crate) fn asked(&self) -> PathBuf {
+        self.path.join("asked")
+    }
+
     /// The files of the attempt under way.
     pub(crate) fn attempt(&self) -> PathBuf {
         self.path.join("attempt")

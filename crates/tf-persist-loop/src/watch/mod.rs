@@ -1,15 +1,21 @@
 //! What requests, answers and labels say of a version.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use tf_persist_core::SavedModel;
-use tf_persist_monitor::{Labels, Reference, Report, Settings, Thresholds, watch};
+use tf_persist_monitor::{Labels, MonitorError, Reference, Report, Settings, Thresholds, watch};
 
 use crate::config::{Config, Metric};
 use crate::error::Result;
 use crate::train::rounded;
+
+/// Looks at logs whose files were given other names meanwhile.
+const TRIES: usize = 3;
 
 /// What was seen of a version.
 #[derive(Debug, Clone, Default)]
@@ -45,8 +51,8 @@ pub(crate) fn look(config: &Config, model: &SavedModel, version: u64, since: Tim
     settings.output.clone_from(&watched.output);
     settings.task = watched.task;
     settings.logits = watched.logits;
-    // A folder that the server has not made yet has no requests.
-    let logs: Vec<PathBuf> = watched.logs.iter().filter(|path| path.exists()).cloned().collect();
+    // A folder that the server has not made yet, or in which it has not begun a log, has no requests.
+    let logs: Vec<PathBuf> = watched.logs.iter().filter(|path| has_log(path)).cloned().collect();
     if logs.is_empty() {
         let names: Vec<String> = watched.logs.iter().map(|path| format!("`{}`", path.display())).collect();
         let notes = vec![format!("there is no log yet at {}", names.join(", "))];
@@ -55,7 +61,17 @@ pub(crate) fn look(config: &Config, model: &SavedModel, version: u64, since: Tim
     let files: Vec<PathBuf> = watched.labels.iter().filter(|path| path.exists()).cloned().collect();
     let labels = if files.is_empty() { None } else { Some(Labels::read(&files)?) };
     // Labels cannot be compared with answers before there is one.
-    let state = match watch(&logs, reference.as_ref(), labels.as_ref(), &settings) {
+    let counted = || {
+        let mut tries = 0;
+        loop {
+            match watch(&logs, reference.as_ref(), labels.as_ref(), &settings) {
+                // The server gave a file its last name, or deleted it.
+                Err(MonitorError::Io { source, .. }) if source.kind() == ErrorKind::NotFound && tries < TRIES => tries += 1,
+                state => return state,
+            }
+        }
+    };
+    let state = match counted() {
         Err(_) if (labels.is_some() || reference.is_none()) && is_unanswered(&logs, &settings) => {
             let notes = vec![format!("the logs have no answered request to `{}`", config.model)];
             return Ok(Seen { notes, ..Seen::default() });
@@ -66,6 +82,16 @@ pub(crate) fn look(config: &Config, model: &SavedModel, version: u64, since: Tim
     (thresholds.false_alarm, thresholds.psi) = (config.act.false_alarm, config.act.psi);
     let report = Report::new(&state, reference.as_ref(), thresholds)?;
     Ok(Seen::of(&report, config.gates.metric, watched.least_requests))
+}
+
+/// Whether a file is there, or a folder with a file of a log.
+fn has_log(path: &Path) -> bool {
+    let Ok(entries) = fs::read_dir(path) else { return path.exists() };
+    let is_log = |name: OsString| {
+        let name = name.to_string_lossy();
+        name.contains(".jsonl") || name.contains(".tfrecord")
+    };
+    entries.flatten().any(|entry| is_log(entry.file_name()))
 }
 
 /// Whether the logs have no answered request to the model and signature.

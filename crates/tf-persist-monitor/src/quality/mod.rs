@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 pub use evaluation::Evaluation;
 pub use labels::Labels;
-pub(crate) use labels::{Found, Label, LabelCounts};
+pub(crate) use labels::{Found, Label, LabelCounts, UNKNOWN};
 use scores::Scores;
 
 use crate::as_text;

@@ -16,7 +16,7 @@ use tf_persist_savedmodel::SignatureDef;
 use crate::error::{MonitorError, Result};
 use crate::log::{LogFile, Piece, find, for_each_piece};
 use crate::plan::{Layout, Plan, Side, TensorPlan};
-use crate::quality::{Labels, Target, Task};
+use crate::quality::{Labels, Target, Task, UNKNOWN};
 use crate::reference::{FeatureReference, Reference};
 use crate::state::State;
 use crate::tally::{Edges, NumberTally, Range, Tally};
@@ -94,7 +94,10 @@ pub fn watch(
     labels: Option<&Labels>,
     settings: &Settings,
 ) -> Result<State> {
-    let files = find(paths)?;
+    let mut files = find(paths)?;
+    if let Some(since) = settings.since {
+        files.retain(|file| !file.is_older_than(since));
+    }
     let seen = look(&files, settings)?;
     let wanted = seen.choose(settings, reference)?;
     let inferred = seen.plan(&wanted);
@@ -124,7 +127,12 @@ pub fn watch(
     let (mut counted, notes) = count(&files, settings, worker)?;
     counted.notes.extend(notes);
     if let Some(labels) = labels {
-        let (counts, notes) = labels.finish();
+        let (mut counts, mut notes) = labels.finish();
+        if settings.version.is_some() || settings.since.is_some() {
+            // Those of requests that were left out are known to nobody.
+            counts.unknown = 0;
+            notes.retain(|note| !note.starts_with(UNKNOWN));
+        }
         counted.labels.merge(&counts);
         counted.notes.extend(notes);
     }
