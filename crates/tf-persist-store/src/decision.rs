@@ -1,7 +1,7 @@
 //! What a loop decided about a model, and why.
 //!
-//! Decisions have a file of their own beside the log of events: earlier versions of this library refuse a log with events
-//! that they do not know, and servers follow the file with the labels.
+//! Decisions have a file of their own beside the log of events: earlier versions of this library refuse a log with
+//! events that they do not know, and servers follow the file with the labels.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -99,8 +99,7 @@ impl Store {
         }
         let mut decision = decision.clone();
         decision.at = last.map_or(decision.at, |last| last.at.max(decision.at));
-        let mut line =
-            serde_json::to_vec(&decision).map_err(|error| StoreError::io("write", &path)(error.into()))?;
+        let mut line = serde_json::to_vec(&decision).map_err(|error| StoreError::io("write", &path)(error.into()))?;
         line.push(b'\n');
         if line.len() as u64 > MAX_EVENT {
             return Err(StoreError::damaged(&path, format!("a decision has more than {MAX_EVENT} bytes")));

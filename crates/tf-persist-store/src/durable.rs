@@ -9,8 +9,8 @@ use rustix::fs::OFlags;
 
 use crate::error::{Result, StoreError};
 
-/// Writes a file whole or not at all, through a file with the extension `new`. Only one process at a time may write a file
-/// of this name.
+/// Writes a file whole or not at all, through a file with the extension `new`. Only one process at a time may write a
+/// file of this name.
 ///
 /// # Errors
 /// If it cannot be written, for example because the disk is full. The file is then as it was.

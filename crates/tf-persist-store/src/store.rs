@@ -430,8 +430,8 @@ impl Store {
         Ok(from)
     }
 
-    /// Points a label to a version if it points to `from`. Returns where it pointed: if that is another version, nothing
-    /// has changed.
+    /// Points a label to a version if it points to `from`. Returns where it pointed: if that is another version,
+    /// nothing has changed.
     ///
     /// # Errors
     /// As [`Store::label`].

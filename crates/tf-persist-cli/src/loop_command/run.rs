@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use jiff::tz::TimeZone;
 use serde_json::json;
 use tf_persist_core::train::Dataset;
-use tf_persist_core::{LoadOptions, Tensor, printable};
+use tf_persist_core::{Tensor, printable};
 use tf_persist_loop::{Config, Line, Loop, LoopError, Tools, Until, plan};
 
 use super::LoopArgs;
@@ -15,6 +15,7 @@ use crate::columns::{ColumnReader, Format as ColumnFormat};
 use crate::common_args::Format;
 use crate::error::{Hinted, PRINTING};
 use crate::format::numbers;
+use crate::load_args::LoadArgs;
 use crate::signals::Stop;
 use crate::stdout::{plain_stdout, stdout};
 
@@ -28,7 +29,8 @@ pub(crate) fn run(args: &LoopArgs) -> anyhow::Result<()> {
     }
     let stop = Stop::on_signals(|_| ())?;
     let format = args.format;
-    let tools = Tools::new(LoadOptions::default().search(args.library.search()))
+    let load = LoadArgs { library: args.library.clone(), ..LoadArgs::default() };
+    let tools = Tools::new(load.options()?)
         .read_columns(|path| read_columns(path).map_err(|error| format!("{error:#}")))
         .stop_when(move || stop.exit_code().is_some())
         // Whoever reads the lines may have closed them; the loop goes on.
@@ -50,7 +52,9 @@ pub(crate) fn run(args: &LoopArgs) -> anyhow::Result<()> {
 fn hinted(error: LoopError) -> anyhow::Error {
     let hint = match &error {
         LoopError::Busy { .. } => "a model has one loop: stop the other one first",
-        LoopError::State { .. } => "without this file the loop begins anew, and the version in production stays: delete it",
+        LoopError::State { .. } => {
+            "without this file the loop begins anew, and the version in production stays: delete it"
+        }
         _ => return error.into(),
     };
     Hinted { error: error.into(), hint: hint.to_owned() }.into()

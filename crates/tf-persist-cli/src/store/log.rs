@@ -62,7 +62,8 @@ fn write(out: &mut impl Write, events: &[Event], decisions: &[Decision]) -> anyh
 
 fn decided(decision: &Decision) -> String {
     let version = decision.version.map_or_else(String::new, |version| format!(" version {version}"));
-    let attempt = decision.attempt.as_ref().map_or_else(String::new, |attempt| format!(" (attempt {})", printable(attempt)));
+    let attempt =
+        decision.attempt.as_ref().map_or_else(String::new, |attempt| format!(" (attempt {})", printable(attempt)));
     let (what, reason) = (decision.decision.replace('_', " "), printable(&decision.reason));
     format!("decided to {}{version}: {reason}{}{attempt}", printable(&what), numbers(&decision.numbers))
 }

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 #[cfg(feature = "remote")]
 use tf_persist_store::remote::{Remote, RemoteAddress, RemoteOptions};
 use tf_persist_store::{
-    Collected, Decision, Event, Fault, GcOptions, Label, ModelName, ModelOverview, Reference, Result, Selector, Store, Version,
-    Why,
+    Collected, Decision, Event, Fault, GcOptions, Label, ModelName, ModelOverview, Reference, Result, Selector, Store,
+    Version, Why,
 };
 
 use super::args::StoreArgs;

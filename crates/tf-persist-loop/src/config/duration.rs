@@ -49,7 +49,7 @@ impl fmt::Display for Length {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let milliseconds = self.0.as_millis();
         let units = [(24 * 3_600_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s")];
-        match units.iter().find(|(length, _)| milliseconds >= *length && milliseconds % length == 0) {
+        match units.iter().find(|(length, _)| milliseconds >= *length && milliseconds.is_multiple_of(*length)) {
             Some((length, unit)) => write!(f, "{}{unit}", milliseconds / length),
             None if milliseconds == 0 => f.write_str("0s"),
             None => write!(f, "{milliseconds}ms"),
@@ -60,7 +60,8 @@ impl fmt::Display for Length {
 impl<'d> Deserialize<'d> for Length {
     fn deserialize<D: Deserializer<'d>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let refuse = || serde::de::Error::custom(format!("`{text}` is not a length of time such as 30s, 10m, 1h or 7d"));
+        let refuse =
+            || serde::de::Error::custom(format!("`{text}` is not a length of time such as 30s, 10m, 1h or 7d"));
         Self::parse(&text).ok_or_else(refuse)
     }
 }

@@ -297,7 +297,7 @@ impl Config {
             return Err(refuse(format!("it has more than {MAX_FILE} bytes")));
         }
         let text = fs::read_to_string(path).map_err(LoopError::io("read", path))?;
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = path.parent().unwrap_or(Path::new(""));
         Self::parse(&text, folder).map_err(refuse)
     }
 
@@ -342,7 +342,9 @@ impl Config {
             false => Err(format!("`{name}` is {value}, and not between 0 and 1")),
         };
         let finite = |name: &str, value: Option<f64>| match value {
-            Some(value) if !value.is_finite() => Err(format!("`{name}` is {value}, which is not a number to compare with")),
+            Some(value) if !value.is_finite() => {
+                Err(format!("`{name}` is {value}, which is not a number to compare with"))
+            }
             _ => Ok(()),
         };
         let positive = |name: &str, value: Option<f64>| match value {

@@ -80,7 +80,8 @@ fn the_documentation_and_the_example_are_right() {
     let config = Config::parse(&example.replace("{SERVER}", "http://127.0.0.1:1"), Path::new(".")).unwrap();
     assert_eq!((config.gates.golden, config.guard.fall), (Some(1.0), Some(0.15)));
     // Every key has a row.
-    for key in ["least_requests", "cool_down", "data_command", "least_rows", "worse_scan", "patience", "least_labelled"] {
+    for key in ["least_requests", "cool_down", "data_command", "least_rows", "worse_scan", "patience", "least_labelled"]
+    {
         assert!(page.contains(&format!("`{key}`")), "{key}");
     }
 }

@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::config::Length;
 use crate::error::{LoopError, Result};
-use crate::machine::Tools;
+use crate::tools::Tools;
 
 /// Environment variables.
 type Variables<'a> = [(&'a str, &'a Path)];
@@ -26,7 +26,13 @@ const SHOWN: u64 = 300;
 /// Runs a command until it ends. What it writes to both outputs goes to a file.
 ///
 /// The error is one of the attempt if the command fails or takes too long, and [`LoopError::Stopped`] after a stop.
-pub(crate) fn run(words: &[String], variables: &Variables<'_>, log: &Path, within: Length, tools: &Tools) -> Result<()> {
+pub(crate) fn run(
+    words: &[String],
+    variables: &Variables<'_>,
+    log: &Path,
+    within: Length,
+    tools: &Tools,
+) -> Result<()> {
     let Some((program, arguments)) = words.split_first() else { return Err(LoopError::Other("no command".into())) };
     let output = File::create(log).map_err(LoopError::io("write", log))?;
     let errors = output.try_clone().map_err(LoopError::io("write", log))?;

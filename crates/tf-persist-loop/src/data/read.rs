@@ -9,7 +9,7 @@ use tf_persist_core::train::Dataset;
 
 use super::Arrays;
 use crate::error::{LoopError, Result};
-use crate::machine::Tools;
+use crate::tools::Tools;
 
 /// The arrays of files, one after the other, and of all files with data in folders, in the order of their names.
 pub(crate) fn all_of(paths: &[PathBuf], tools: &Tools) -> Result<Dataset> {

@@ -10,7 +10,7 @@ use tf_persist_core::{LoadOptions, Tensor};
 
 use super::*;
 use crate::config::Length;
-use crate::machine::Tools;
+use crate::tools::Tools;
 
 fn tools() -> Tools {
     Tools::new(LoadOptions::default())

@@ -8,7 +8,7 @@ use tf_persist_core::{LoadSavedModel, LoadedModel, SavedModel};
 
 use super::Verdict;
 use crate::error::Result;
-use crate::machine::Tools;
+use crate::tools::Tools;
 use crate::train::rounded;
 
 fn records(model: &SavedModel) -> Result<Vec<Record>> {

@@ -15,7 +15,13 @@ const WARM_UP: usize = 20;
 const RUNS: usize = 200;
 
 /// Compares the medians of both models, which run in turn.
-pub(super) fn check(largest: f64, rows: &Rows, new: &LoadedModel, old: &LoadedModel, verdict: &mut Verdict) -> Result<()> {
+pub(super) fn check(
+    largest: f64,
+    rows: &Rows,
+    new: &LoadedModel,
+    old: &LoadedModel,
+    verdict: &mut Verdict,
+) -> Result<()> {
     let inputs = rows.batch(0, 1)?;
     let inputs = || inputs.iter().map(|(name, tensor)| (name.as_str(), tensor));
     let signatures = [new.default_signature()?, old.default_signature()?];

@@ -18,7 +18,7 @@ use tf_persist_store::durable;
 
 use crate::config::{Config, NewReference};
 use crate::error::{LoopError, Result};
-use crate::machine::Tools;
+use crate::tools::Tools;
 use crate::train::{HELD_OUT, MODEL, Numbers, rounded, write};
 
 /// What the gates found.
@@ -132,9 +132,8 @@ fn bytes_of(path: &Path) -> std::io::Result<u64> {
 fn scan(old: &SavedModel, new: &SavedModel, verdict: &mut Verdict) -> Result<()> {
     let (old, new) = (old.scan()?, new.scan()?);
     let is_same = |a: &Finding, b: &Finding| (a.kind, &a.op, &a.what) == (b.kind, &b.op, &b.what) && a.level <= b.level;
-    let is_new = |found: &&Finding| {
-        found.level >= Level::Warning && !old.findings.iter().any(|known| is_same(found, known))
-    };
+    let is_new =
+        |found: &&Finding| found.level >= Level::Warning && !old.findings.iter().any(|known| is_same(found, known));
     if let Some(found) = new.findings.iter().find(is_new) {
         let op = found.op.as_ref().map_or_else(String::new, |op| format!("`{op}` "));
         verdict.failures.push(format!("it may do what the version in production may not: {op}{}", found.what));
@@ -142,13 +141,7 @@ fn scan(old: &SavedModel, new: &SavedModel, verdict: &mut Verdict) -> Result<()>
     Ok(())
 }
 
-fn metric(
-    config: &Config,
-    rows: &score::Rows,
-    new: &Candidate,
-    old: &Candidate,
-    verdict: &mut Verdict,
-) -> Result<()> {
+fn metric(config: &Config, rows: &score::Rows, new: &Candidate, old: &Candidate, verdict: &mut Verdict) -> Result<()> {
     let metric = config.gates.metric;
     let new = rows.score(&new.loaded, metric)?;
     let old = rows.score(&old.loaded, metric)?;
@@ -201,4 +194,3 @@ fn reference(config: &Config, rows: &score::Rows, new: &Candidate, folder: &Path
     fs::create_dir_all(parent).map_err(LoopError::io("create", parent))?;
     Ok(durable::write(&target, reference.to_json().as_bytes())?)
 }
-

@@ -47,13 +47,17 @@ impl Rows {
             (None, [only]) => only,
             (None, []) => return Err(refuse("have no labels: every array is an input of the model".into())),
             (None, several) => {
-                return Err(refuse(format!("have several arrays that may be labels, so name one with `gates.label`: {}", several.join(", "))));
+                return Err(refuse(format!(
+                    "have several arrays that may be labels, so name one with `gates.label`: {}",
+                    several.join(", ")
+                )));
             }
         };
         let found = data.arrays().find(|(name, _)| *name == label);
         let (_, tensor) = found.ok_or_else(|| refuse(format!("have no array `{label}`")))?;
-        let all = numbers(tensor)
-            .ok_or_else(|| refuse(format!("have labels `{label}` of the type {}, which are no numbers", tensor.dtype())))?;
+        let all = numbers(tensor).ok_or_else(|| {
+            refuse(format!("have labels `{label}` of the type {}, which are no numbers", tensor.dtype()))
+        })?;
         let width = all.len() / data.rows();
         if width == 0 {
             return Err(refuse(format!("have labels `{label}` without elements")));

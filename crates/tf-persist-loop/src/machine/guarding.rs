@@ -78,7 +78,9 @@ impl Loop {
         let Some(promote) = &self.config.promote else { return Ok(()) };
         write(&promote.traffic, self.config.model.as_str(), &self.base_rules())?;
         let overview = self.store.overview(&self.config.model)?;
-        let Some((_, number)) = overview.labels.iter().find(|(label, _)| *label == promote.label) else { return Ok(()) };
+        let Some((_, number)) = overview.labels.iter().find(|(label, _)| *label == promote.label) else {
+            return Ok(());
+        };
         if overview.folders.contains(&VersionFolder::Published(*number)) {
             self.store.take_label(&self.version(*number)?, &promote.label)?;
         }

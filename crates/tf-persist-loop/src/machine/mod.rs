@@ -4,7 +4,6 @@ mod attempt;
 mod guarding;
 mod plan;
 mod promotion;
-mod tools;
 mod watching;
 
 use std::collections::BTreeMap;
@@ -16,11 +15,11 @@ use serde_json::{Map, Value};
 use tf_persist_store::{Decision, Reference, Selector, Store, Version};
 
 pub use plan::plan;
-pub use tools::{Line, Tools};
 
 use crate::config::Config;
 use crate::error::{LoopError, Result};
 use crate::state::{Attempt, Folder, State, Step};
+use crate::tools::{Line, Tools};
 
 /// The time between two looks at whether to stop.
 const LOOK: Duration = Duration::from_millis(50);
@@ -95,7 +94,8 @@ impl Loop {
         Ok(state)
     }
 
-    /// Asks the loop that another process has to train a new version although there is no reason. It does once it watches.
+    /// Asks the loop that another process has to train a new version although there is no reason. It does once it
+    /// watches.
     ///
     /// # Errors
     /// If there is no such store, or the request cannot be written.

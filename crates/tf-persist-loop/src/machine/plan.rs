@@ -11,8 +11,8 @@ use crate::error::Result;
 use crate::state::{Folder, State, Step};
 use crate::watch::{look, reasons};
 
-/// What the loop of a configuration would do now, as sentences. `is_asked` as if a person asked for an attempt. Nothing is
-/// changed, and another process may have the loop.
+/// What the loop of a configuration would do now, as sentences. `is_asked` as if a person asked for an attempt. Nothing
+/// is changed, and another process may have the loop.
 ///
 /// # Errors
 /// What would keep the loop from going on.
@@ -47,7 +47,11 @@ pub fn plan(config: &Config, is_asked: bool) -> Result<Vec<String>> {
         return Ok(lines);
     }
     if rest > SignedDuration::ZERO && !is_asked {
-        lines.push(format!("it would wait for {} s more before it trains: {}", rest.as_secs().max(1), found.join("; ")));
+        lines.push(format!(
+            "it would wait for {} s more before it trains: {}",
+            rest.as_secs().max(1),
+            found.join("; ")
+        ));
     } else {
         lines.push(format!("it would train: {}", found.join("; ")));
     }
@@ -70,11 +74,15 @@ fn steps(config: &Config, model: &SavedModel) -> Result<Vec<String>> {
                 Trainer::check(model, &TrainOptions::default().signature(&train.signature))?;
             }
             let (signature, epochs) = (&train.signature, train.epochs);
-            lines.push(format!("by the signature `{signature}`, {epochs} epochs at most {}; {held_out}", train.timeout));
+            lines
+                .push(format!("by the signature `{signature}`, {epochs} epochs at most {}; {held_out}", train.timeout));
         }
     }
     let margin = if gates.margin == 0.0 { String::new() } else { format!(" plus {}", gates.margin) };
-    lines.push(format!("it would publish the model if its {} is at least that of production{margin}", gates.metric.name()));
+    lines.push(format!(
+        "it would publish the model if its {} is at least that of production{margin}",
+        gates.metric.name()
+    ));
     match &config.promote {
         None => lines.push(format!("it would move `{}` at once", config.label)),
         Some(promote) => {

@@ -19,7 +19,8 @@ const LEAST_TIMED: f64 = 30.0;
 
 impl Loop {
     fn promotion(&self) -> Result<&Promote> {
-        let missing = || LoopError::Other("the configuration has no `promote`, which the step under way needs".to_owned());
+        let missing =
+            || LoopError::Other("the configuration has no `promote`, which the step under way needs".to_owned());
         self.config.promote.as_ref().ok_or_else(missing)
     }
 
@@ -128,7 +129,12 @@ impl Loop {
         let counts = page.counts(self.config.model.as_str(), version, production).since(&counted).shadow;
         let (all, wanted) = (counts.same + counts.differs + counts.failed, shadow.requests as f64);
         let mut numbers = Numbers::new();
-        let figures = [("same", counts.same), ("differs", counts.differs), ("failed", counts.failed), ("dropped", counts.dropped)];
+        let figures = [
+            ("same", counts.same),
+            ("differs", counts.differs),
+            ("failed", counts.failed),
+            ("dropped", counts.dropped),
+        ];
         numbers.extend(figures.map(|(name, count)| (name.to_owned(), json!(count as u64))));
         numbers.insert("largest_difference".into(), rounded(counts.largest_difference));
         if counts.failed > promote.largest_failures * wanted.max(all) {
@@ -144,7 +150,8 @@ impl Loop {
             return self.after_shadow(numbers);
         }
         if elapsed(since, Timestamp::now()) >= shadow.within.signed() {
-            let reason = format!("only {all} of {wanted} requests were answered in the shadow within {}", shadow.within);
+            let reason =
+                format!("only {all} of {wanted} requests were answered in the shadow within {}", shadow.within);
             return self.fail("refuse", reason, numbers);
         }
         Ok(Progress::Waiting)
@@ -176,7 +183,8 @@ impl Loop {
         };
         let (version, production) = self.candidate()?;
         let Some(counted) = counted else {
-            let weights = vec![(self.config.label.to_string(), 100 - step.share), (promote.label.to_string(), step.share)];
+            let weights =
+                vec![(self.config.label.to_string(), 100 - step.share), (promote.label.to_string(), step.share)];
             let (rules, share) = (Rules { weights, shadows: Vec::new() }, f64::from(step.share) / 100.0);
             let is_near = |found: f64| (found - share).abs() < NEAR;
             let begun = self.load(version).and_then(|failed| match failed {
@@ -249,7 +257,9 @@ fn refused(promote: &Promote, wanted: u64, counts: &Counts) -> Option<String> {
     // As soon as it cannot hold at the end of the step.
     if new.failures > allowed * new.requests.max(wanted as f64) {
         let (failures, requests, old) = (new.failures, new.requests, old.failure_rate() * 100.0);
-        return Some(format!("{failures} of {requests} requests to the new version failed, and {old:.2}% of those to the other"));
+        return Some(format!(
+            "{failures} of {requests} requests to the new version failed, and {old:.2}% of those to the other"
+        ));
     }
     if new.timed < LEAST_TIMED || old.timed < LEAST_TIMED || new.requests < wanted as f64 {
         return None;

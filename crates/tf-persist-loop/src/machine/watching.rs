@@ -50,13 +50,8 @@ impl Loop {
             metric: None,
             tries: 0,
         };
-        let state = State {
-            step: Step::Training,
-            attempt: Some(attempt),
-            attempts,
-            is_asked: false,
-            ..self.state.clone()
-        };
+        let state =
+            State { step: Step::Training, attempt: Some(attempt), attempts, is_asked: false, ..self.state.clone() };
         self.decide_as("train", found.join("; "), numbers, state)
     }
 
@@ -78,7 +73,9 @@ impl Loop {
         let news = if found.is_empty() { "nothing to do".to_owned() } else { found.join("; ") };
         let text = match found.is_empty() {
             true => format!("nothing to do: {} requests, {} labelled rows", seen.requests, seen.labelled),
-            false => format!("{}; the next attempt begins in {} s at the earliest", found.join("; "), rest.as_secs().max(1)),
+            false => {
+                format!("{}; the next attempt begins in {} s at the earliest", found.join("; "), rest.as_secs().max(1))
+            }
         };
         if self.is_news("look", &news) {
             self.say("look", text, seen.numbers());

@@ -69,7 +69,8 @@ impl Server {
             None => return Err(self.failed("does not answer over HTTP")),
         }
         let body = answer.get(head..).unwrap_or_default();
-        let is_chunked = text.to_ascii_lowercase().lines().any(|line| line.replace(' ', "") == "transfer-encoding:chunked");
+        let is_chunked =
+            text.to_ascii_lowercase().lines().any(|line| line.replace(' ', "") == "transfer-encoding:chunked");
         match is_chunked {
             true => unchunked(body).ok_or_else(|| self.failed("sent half an answer")),
             false => Ok(body.to_vec()),

@@ -29,7 +29,10 @@ fn counts_of_versions() {
     assert_eq!(page.share("m", 2), Some(0.05));
     let counts = page.counts("m", 2, 1);
     assert_eq!(counts.candidate, Traffic { requests: 5.0, failures: 1.0, seconds: 0.5, timed: 5.0 });
-    assert_eq!((counts.production.requests, counts.shadow.differs, counts.shadow.largest_difference), (95.0, 3.0, 0.25));
+    assert_eq!(
+        (counts.production.requests, counts.shadow.differs, counts.shadow.largest_difference),
+        (95.0, 3.0, 0.25)
+    );
     assert_eq!(counts.candidate.mean_seconds(), Some(0.1));
     assert_eq!(page.counts("a \"quoted\", \\ name", 2, 1).candidate.requests, 9.0);
     assert_eq!(page.counts("other", 2, 1), Counts::default());

@@ -46,7 +46,9 @@ fn a_damaged_state_is_a_sentence() {
     let (_folder, store) = store();
     let folder = Folder::take(&store, &"m".parse().unwrap()).unwrap();
     let path = store.loop_folder(&"m".parse().unwrap()).join("state.json");
-    for (text, reason) in [("{", "EOF while parsing"), ("{\"format\": 2}", "it has format 2, and"), ("{}", "missing field")] {
+    for (text, reason) in
+        [("{", "EOF while parsing"), ("{\"format\": 2}", "it has format 2, and"), ("{}", "missing field")]
+    {
         fs::write(&path, text).unwrap();
         let error = folder.read().unwrap_err().to_string();
         assert!(error.contains("state.json` is damaged: ") && error.contains(reason), "{error}");

@@ -15,7 +15,7 @@ use tf_persist_core::{LoadSavedModel, SaveOptions, SavedModel};
 use crate::config::{Config, HeldOut};
 use crate::data::{self, Arrays};
 use crate::error::{LoopError, Result};
-use crate::machine::Tools;
+use crate::tools::Tools;
 
 /// The files of an attempt, in its folder.
 pub(crate) const MODEL: &str = "model";

@@ -66,7 +66,9 @@ pub(crate) fn look(config: &Config, model: &SavedModel, version: u64, since: Tim
         loop {
             match watch(&logs, reference.as_ref(), labels.as_ref(), &settings) {
                 // The server gave a file its last name, or deleted it.
-                Err(MonitorError::Io { source, .. }) if source.kind() == ErrorKind::NotFound && tries < TRIES => tries += 1,
+                Err(MonitorError::Io { source, .. }) if source.kind() == ErrorKind::NotFound && tries < TRIES => {
+                    tries += 1
+                }
                 state => return state,
             }
         }
@@ -153,13 +155,17 @@ pub(crate) fn reasons(config: &Config, seen: &Seen, published: Timestamp, now: T
         && config.gates.metric.gain(quality, worst) < 0.0
     {
         let name = config.gates.metric.name();
-        reasons.push(format!("the {name} over {} labelled rows is {quality:.4}, and {worst} is the limit", seen.labelled));
+        reasons
+            .push(format!("the {name} over {} labelled rows is {quality:.4}, and {worst} is the limit", seen.labelled));
     }
     if let Some(age) = act.age.filter(|age| crate::state::elapsed(published, now) >= age.signed()) {
         reasons.push(format!("the version in production is older than {age}"));
     }
     if let Some(labelled) = act.labelled.filter(|labelled| seen.labelled >= *labelled) {
-        reasons.push(format!("there are {} labelled rows since the last attempt, and {labelled} are enough", seen.labelled));
+        reasons.push(format!(
+            "there are {} labelled rows since the last attempt, and {labelled} are enough",
+            seen.labelled
+        ));
     }
     reasons
 }
