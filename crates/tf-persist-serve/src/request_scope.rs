@@ -132,7 +132,7 @@ impl RequestScope {
     }
 
     /// Keeps the inputs of a run for the shadows of its version, if there are any.
-    pub(crate) fn shadow(&self, served: &ServedSignature, request: &InferenceRequest) -> Option<Box<Shadowed>> {
+    pub(crate) fn shadow(&self, served: &ServedSignature, request: &InferenceRequest) -> Option<Shadowed> {
         self.traffic.as_ref()?.shadow(served, request)
     }
 

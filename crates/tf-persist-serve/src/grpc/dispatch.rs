@@ -182,15 +182,7 @@ impl GrpcService {
                 let run = |spec, _| async move { prediction_service::regress(state, &spec, request, deadline).await };
                 self.with_metrics(Api::Regress, spec, run).await?
             }
-            Call::MultiInference => {
-                let mut request = parse(&message, move |message| MultiInferenceRequest::parse(message, limit)).await?;
-                let no_name = || Status::invalid_argument("ModelSpec has no name specified.");
-                let spec = request.spec.take().ok_or_else(no_name)?;
-                let start = Instant::now();
-                let result = prediction_service::multi_inference(state, &spec, request, deadline).await;
-                state.count_for_version(result.as_ref().err().map(|status| status.code), start.elapsed());
-                result?
-            }
+            Call::MultiInference => self.multi_inference(message, limit, deadline).await?,
             Call::GetModelMetadata => {
                 let request = MetadataRequest::parse(&message)?;
                 let spec = metadata::check(&request)?;
@@ -222,6 +214,18 @@ impl GrpcService {
             }
         };
         Ok(ResponseBody::message(message))
+    }
+
+    /// Answers a MultiInference request. It is counted for its version alone.
+    async fn multi_inference(&self, message: Bytes, limit: usize, deadline: Option<Instant>) -> Result<Bytes, Status> {
+        let mut request = parse(&message, move |message| MultiInferenceRequest::parse(message, limit)).await?;
+        let no_name = || Status::invalid_argument("ModelSpec has no name specified.");
+        let spec = request.spec.take().ok_or_else(no_name)?;
+        let start = Instant::now();
+        let result = prediction_service::multi_inference(&self.state, &spec, request, deadline).await;
+        let refused = result.as_ref().err().map(|status| status.code);
+        self.state.count_for_version(refused, start.elapsed());
+        result
     }
 
     /// Answers an infer request, and counts it as a Predict.

@@ -68,7 +68,8 @@ pub(crate) struct TrafficStatus {
 /// A request that shadows are to be asked as well.
 pub(crate) struct Shadowed {
     traffic: Traffic,
-    job: Job,
+    /// On the heap: other requests need not carry its size along.
+    job: Box<Job>,
 }
 
 impl fmt::Debug for Traffic {
@@ -132,7 +133,7 @@ impl Traffic {
     }
 
     /// Keeps the inputs of a request that a version is about to run, if shadows are to be asked as well.
-    pub(crate) fn shadow(&self, served: &ServedSignature, request: &InferenceRequest) -> Option<Box<Shadowed>> {
+    pub(crate) fn shadow(&self, served: &ServedSignature, request: &InferenceRequest) -> Option<Shadowed> {
         let (model, version) = (&served.id.model, served.id.version);
         let rules = self.0.rules.load();
         let targets = rules.get(model)?.shadow_list();
@@ -154,8 +155,7 @@ impl Traffic {
             outputs: request.outputs.clone(),
             answer: Vec::new(),
         };
-        // On the heap: other requests need not carry its size along.
-        Some(Box::new(Shadowed { traffic: self.clone(), job }))
+        Some(Shadowed { traffic: self.clone(), job: Box::new(job) })
     }
 
     /// Why newer rules are not in effect.
@@ -203,8 +203,8 @@ impl Inner {
 
 impl Shadowed {
     /// Asks the shadows, if the request was answered and there is room.
-    pub(crate) fn answered(self: Box<Self>, answer: &InferenceResponse) {
-        let Self { traffic, mut job } = *self;
+    pub(crate) fn answered(self, answer: &InferenceResponse) {
+        let Self { traffic, mut job } = self;
         job.answer.clone_from(answer);
         if let Err(job) = traffic.0.shadows.submit(job) {
             let metrics = traffic.version_metrics(&job.id.model, job.id.version);

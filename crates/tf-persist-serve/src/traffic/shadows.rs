@@ -45,7 +45,7 @@ pub(super) struct Job {
 
 /// The queue between requests and the thread.
 pub(super) struct Shadows {
-    jobs: SyncSender<Job>,
+    jobs: SyncSender<Box<Job>>,
     shared: Arc<Shared>,
 }
 
@@ -58,7 +58,7 @@ struct Shared {
 
 /// The thread's part.
 struct Worker {
-    jobs: Receiver<Job>,
+    jobs: Receiver<Box<Job>>,
     shared: Arc<Shared>,
     models: Models,
     metrics: Metrics,
@@ -79,7 +79,7 @@ impl Shadows {
     }
 
     /// Leaves a job for the thread. Returns it if there is no room.
-    pub(super) fn submit(&self, job: Job) -> Result<(), Job> {
+    pub(super) fn submit(&self, job: Box<Job>) -> Result<(), Box<Job>> {
         let bytes = job.memory();
         let before = self.shared.bytes.fetch_add(bytes, Ordering::Relaxed);
         let refused = if before == 0 || before.saturating_add(bytes) <= MAX_BYTES {
@@ -114,7 +114,7 @@ impl Worker {
         }
     }
 
-    fn next(&self) -> Result<Job, RecvError> {
+    fn next(&self) -> Result<Box<Job>, RecvError> {
         match self.jobs.try_recv() {
             Ok(job) => Ok(job),
             Err(TryRecvError::Disconnected) => Err(RecvError),
