@@ -45,14 +45,12 @@ def free_port() -> int:
 
 
 class Digits:
-    """Real digits that nothing was trained on, for requests and to be held out, and those to train on."""
+    """Real digits: those to train on, and others, which are asked for. People label these, and hold them out."""
 
     def __init__(self) -> None:
         train, rest = np.load(DATA / "train.npz"), np.load(DATA / "validate.npz")
         self.train = (train["image"], train["y"])
-        half = len(rest["y"]) // 2
-        self.live = (rest["image"][:half], rest["y"][:half])
-        self.held_out = (rest["image"][half:], rest["y"][half:])
+        self.held_out = (rest["image"], rest["y"])
 
     @staticmethod
     def turned(digits: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -201,7 +199,7 @@ def tell(tf_persist: Path, folder: Path) -> dict:
     clients, loop = Clients(port, folder), None
     try:
         wait_for("the server is ready", lambda: is_ready(port), server)
-        clients.digits = digits.live
+        clients.digits = digits.held_out
         clients.start()
         begun = time.time()
         loop = program.start("loop", "loop.toml")
@@ -225,7 +223,7 @@ def _watched(program: Program, digits: Digits, clients: Clients, loop: subproces
     write(folder / "data/turned.npz", digits.turned(digits.train))
     write(folder / "held_out/digits.npz", turned)
     drifted = time.time()
-    clients.digits = digits.turned(digits.live)
+    clients.digits = turned
     wait_for("a new version is in production", lambda: program.production() == 2, loop)
     promoted = time.time()
     wait_for("it is kept", lambda: any(it["decision"] == "keep" for it in program.decisions()), loop)

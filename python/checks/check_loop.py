@@ -155,7 +155,7 @@ def _kills(tf_persist: Path, folder: Path, kills: int, seed: int) -> None:
     flags += ["--request_log=logs", "--request_log_format=jsonl", "--monitoring_config_file=monitoring.txt", "--request_log_max_bytes=2000000"]
     server = program.start("serve-local", *flags, log=folder / "server.log")
     clients, it, stopping = Clients(port, folder), random.Random(seed), threading.Event()
-    clients.digits = digits.live
+    clients.digits = digits.held_out
 
     def change() -> None:
         number = 0

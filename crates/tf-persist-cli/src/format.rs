@@ -66,7 +66,7 @@ pub(crate) fn numbers(numbers: &Map<String, Value>) -> String {
 /// A text without quotation marks, and the values in a list or an object.
 fn shown(value: &Value) -> String {
     match value {
-        Value::String(text) => printable(text).into(),
+        Value::String(text) => printable(text),
         Value::Array(values) => values.iter().map(shown).collect::<Vec<_>>().join(" "),
         Value::Object(values) => {
             let inside = values.iter().map(|(name, value)| format!("{} {}", name.replace('_', " "), shown(value)));

@@ -31,7 +31,8 @@ pub(crate) fn write_through(new: &Path, path: &Path, bytes: &[u8]) -> Result<()>
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(new, path)?;
-        sync_folder(path.parent().unwrap_or(Path::new(".")))
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        sync_folder(folder.unwrap_or(Path::new(".")))
     };
     write().map_err(|error| {
         // The disk is full, for example.

@@ -51,8 +51,8 @@ canary = [{ share = 5, requests = 50 }, { share = 50, requests = 200, within = "
 #[test]
 fn what_is_wrong_is_named() {
     let with = |from: &str, to: &str| refused(&SMALL.replace(from, to));
-    let unknown = with("[gates]\n", "[gates]\nmetrik = 1\n");
-    assert!(unknown.starts_with("line 13: unknown field `metrik`"), "{unknown}");
+    let unknown = with("[gates]\n", "[gates]\nmetrics = 1\n");
+    assert!(unknown.starts_with("line 13: unknown field `metrics`"), "{unknown}");
     assert!(with("accuracy", "speed").contains("unknown variant `speed`"), "{}", with("accuracy", "speed"));
     assert!(with("\"digits\"", "\"../digits\"").contains("only letters"));
     assert_eq!(with("data = [\"data\"]\n", ""), "`train` has neither `data` nor `data_command`");
