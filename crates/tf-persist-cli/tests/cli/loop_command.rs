@@ -211,6 +211,23 @@ fn rows_may_be_columns_of_parquet_files() {
 }
 
 #[test]
+fn commands_make_rows_and_models() {
+    let dir = with_loop();
+    let files = "data = [\"models/digits_trainable/train.npz\"]";
+    let rows = format!("data_command = [\"sh\", \"-c\", \"cp {DATA}/train.npz \\\"$TF_PERSIST_DATA\\\"\"]");
+    dir.write("loop.toml", LOOP.replace(files, &rows));
+    dir.cmd("loop loop.toml --once --now").run().ok();
+    assert_eq!((production(&dir), &decisions(&dir)[1]["numbers"]["rows"]), (2, &json!(1347)));
+    // A model as good as the one in production is one that may be published.
+    let script = "test -f \\\"$TF_PERSIST_DATA\\\" -a -f \\\"$TF_PERSIST_HELD_OUT\\\" && \
+                  cp -r \\\"$TF_PERSIST_MODEL\\\" \\\"$TF_PERSIST_OUTPUT\\\"";
+    let model = format!("command = [\"sh\", \"-c\", \"{script}\"]");
+    dir.write("loop.toml", LOOP.replace(files, &format!("{files}\n{model}")));
+    let ran = dir.cmd("loop loop.toml --once --now").run().ok();
+    ran.check(production(&dir) == 3, "the command's model is not in production");
+}
+
+#[test]
 fn mistakes_are_sentences() {
     let dir = Dir::new();
     let fails = |line: &str| dir.cmd(line).without_tensorflow().run().fails();

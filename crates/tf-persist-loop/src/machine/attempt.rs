@@ -29,7 +29,7 @@ impl Loop {
         }
         attempt.tries += 1;
         self.commit(State { attempt: Some(attempt.clone()), ..self.state.clone() })?;
-        let folder = self.folder.renew()?;
+        let folder = self.folder.renew(&attempt)?;
         let start = self.start(&attempt)?;
         match train(&self.config, &start, &folder, &self.tools) {
             Ok(numbers) => {
@@ -62,7 +62,7 @@ impl Loop {
         if let Some(progress) = self.abandoned()? {
             return Ok(progress);
         }
-        let folder = self.folder.attempt();
+        let folder = self.folder.of(self.attempt()?);
         if !folder.join(MODEL).is_dir() || !folder.join(HELD_OUT).is_file() {
             self.say("note", "the trained model is gone, and is trained again".to_owned(), Numbers::new());
             return self.go(Step::Training);
@@ -101,7 +101,7 @@ impl Loop {
         let version = match self.published(&attempt.id)? {
             Some(version) => version,
             None => {
-                let path = self.folder.attempt().join(MODEL);
+                let path = self.folder.of(&attempt).join(MODEL);
                 if !path.is_dir() {
                     self.say("note", "the trained model is gone, and is trained again".to_owned(), Numbers::new());
                     return self.go(Step::Training);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use tf_persist_store::{FileLock, ModelName, Store, durable};
 
-use super::State;
+use super::{Attempt, State};
 use crate::error::{LoopError, Result};
 
 /// The most bytes of the state.
@@ -51,25 +51,30 @@ impl Folder {
         self.path.join("asked")
     }
 
-    /// The files of the attempt under way.
-    pub(crate) fn attempt(&self) -> PathBuf {
+    /// The files of a try of an attempt. Each has its own, since a command that a killed loop has started may still
+    /// write to those of the try before.
+    pub(crate) fn of(&self, attempt: &Attempt) -> PathBuf {
+        self.tries().join(format!("{}-{}", attempt.id, attempt.tries))
+    }
+
+    fn tries(&self) -> PathBuf {
         self.path.join("attempt")
     }
 
     /// Deletes the files of an attempt.
     pub(crate) fn clear(&self) -> Result<()> {
-        let path = self.attempt();
+        let path = self.tries();
         match fs::remove_dir_all(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(LoopError::io("delete", &path)(error)),
             _ => Ok(()),
         }
     }
 
-    /// An empty folder for the files of an attempt.
-    pub(crate) fn renew(&self) -> Result<PathBuf> {
+    /// An empty folder for the files of a try.
+    pub(crate) fn renew(&self, attempt: &Attempt) -> Result<PathBuf> {
         self.clear()?;
-        let path = self.attempt();
-        fs::create_dir(&path).map_err(LoopError::io("create", &path))?;
+        let path = self.of(attempt);
+        fs::create_dir_all(&path).map_err(LoopError::io("create", &path))?;
         Ok(path)
     }
 

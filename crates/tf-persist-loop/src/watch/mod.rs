@@ -128,7 +128,9 @@ impl Seen {
         numbers.insert("labelled".into(), self.labelled.into());
         if let Some(drifted) = &self.drifted {
             numbers.insert("drifted".into(), drifted.len().into());
-            numbers.insert("drifted_features".into(), json!(drifted.iter().take(5).collect::<Vec<_>>()));
+            if !drifted.is_empty() {
+                numbers.insert("drifted_features".into(), json!(drifted.iter().take(5).collect::<Vec<_>>()));
+            }
         }
         for (name, value) in [("largest_psi", self.largest_psi), ("quality", self.quality)] {
             if let Some(value) = value {
