@@ -178,7 +178,7 @@ impl Job {
 
 /// How an answer differs from the expected one by more than the tolerance, if it does; and the largest absolute
 /// difference of a floating-point number, if any were compared.
-fn compare(found: &InferenceResponse, expected: &InferenceResponse) -> (Option<String>, Option<f64>) {
+pub(super) fn compare(found: &InferenceResponse, expected: &InferenceResponse) -> (Option<String>, Option<f64>) {
     let (mut why, mut largest) = (None, None);
     if let Some((name, _)) = found.iter().find(|(name, _)| expected.iter().all(|(other, _)| other != name)) {
         why = Some(format!("it has the output `{name}` as well"));

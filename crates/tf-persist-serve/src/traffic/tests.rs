@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use tf_persist_core::Tensor;
+
 use super::rules::Target;
+use super::shadows::compare;
 use super::{ModelTraffic, TrafficFile, TrafficRules, TrafficSource};
 use crate::random::random;
 
@@ -188,4 +191,34 @@ fn file_that_is_being_written_is_not_read_half() {
     });
     assert_eq!(file.look(), Ok(Some(parse(&[first, second].concat()).unwrap())));
     writer.join().unwrap();
+}
+
+#[test]
+fn answers_are_the_same_within_the_tolerance() {
+    let floats = |values: &[f32]| Tensor::from_slice(&[values.len()], values).unwrap();
+    let answer = |tensor: &Tensor| vec![("y".to_owned(), tensor.clone())];
+    let compared = |found: &Tensor, expected: &Tensor| compare(&answer(found), &answer(expected));
+    let expected = floats(&[100.0, 0.0, f32::NAN]);
+    assert_eq!(compared(&expected, &expected), (None, Some(0.0)));
+    // A hundredth of a thousandth of a number, and a millionth.
+    let (why, largest) = compared(&floats(&[100.0009, 5e-7, f32::NAN]), &expected);
+    assert!(why.is_none() && (8e-4..1e-3).contains(&largest.unwrap()), "{why:?} {largest:?}");
+    for (found, words) in [
+        (floats(&[100.002, 0.0, f32::NAN]), "`y` differs in 1 of 3 elements"),
+        (floats(&[100.0, 2e-6, f32::NAN]), "`y` differs in 1 of 3 elements"),
+        (floats(&[100.0, 0.0, 1.0]), "`y` differs in 1 of 3 elements"),
+        (floats(&[100.0]), "`y` is float32 [1], not float32 [3]"),
+        (Tensor::from_slice(&[3], &[1_i64, 2, 3]).unwrap(), "`y` is int64 [3], not float32 [3]"),
+    ] {
+        let why = compared(&found, &expected).0.unwrap();
+        assert!(why.starts_with(words), "{words}: {why}");
+    }
+    let (one, two) = (Tensor::from_slice(&[1], &[1_i64]).unwrap(), Tensor::from_slice(&[1], &[2_i64]).unwrap());
+    assert_eq!((compared(&one, &one), compared(&two, &one).0.is_some()), ((None, None), true));
+    assert_eq!(compared(&two, &one).1, None, "it is no float");
+    let (a, b) = (Tensor::from_strings(&[1], ["a"]).unwrap(), Tensor::from_strings(&[1], ["b"]).unwrap());
+    assert_eq!((compared(&a, &a), compared(&a, &b).0.is_some()), ((None, None), true));
+    let both = [answer(&one), vec![("z".to_owned(), two)]].concat();
+    assert_eq!(compare(&both, &answer(&one)).0.unwrap(), "it has the output `z` as well");
+    assert_eq!(compare(&answer(&one), &both).0.unwrap(), "it has no output `z`");
 }
