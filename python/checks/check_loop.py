@@ -295,7 +295,8 @@ def _input(tf_persist: Path, folder: Path) -> None:
             raise Failed(f"{text!r}: the version in production is another one")
     _logs(program, folder)
     _crowd(program, folder)
-    print(f"bad input: {len(cases)} trainings, logs and labels, two loops: a sentence each, production untouched")
+    _server_is_down(program, folder)
+    print(f"bad input: {len(cases)} trainings, logs and labels, two loops, no server: a sentence each, production untouched")
 
 
 def _logs(program: Program, folder: Path) -> None:
@@ -352,6 +353,29 @@ def _crowd(program: Program, folder: Path) -> None:
         loop.wait(60)
     if program.decisions()[count]["reason"] != "a person asked for it":
         raise Failed("the reason is another one")
+
+
+def _server_is_down(program: Program, folder: Path) -> None:
+    """Without its server, an attempt waits before it publishes, and goes on later."""
+    text = '[train]\ndata = ["data"]\nheld_out = "held_out"\nepochs = 2\n[gates]\nmetric = "accuracy"\nmargin = -0.5\n[guard]\ntime = "0s"\n'
+    promote = f'[promote]\ntraffic = "traffic.toml"\nserver = "http://127.0.0.1:{free_port()}"\npatience = "1s"\ncanary = [{{ share = 5, requests = 5 }}]\n'
+    # The attempt that was asked for before may be under way; it ends here.
+    (folder / "loop.toml").write_text(HEAD + text)
+    program("loop", "loop.toml", "--once")
+    before = program.production()
+    (folder / "loop.toml").write_text(HEAD + text + promote)
+    for _ in range(2):
+        words = [program.tf_persist, "loop", "loop.toml", "--once", "--now"]
+        done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
+        if done.returncode != 1 or "does not answer" not in done.stderr or program.production() != before:
+            raise Failed(f"without a server: {done.stdout}{done.stderr}")
+    decisions = [it["decision"] for it in program.decisions()]
+    if decisions[-1] != "publish" or json.loads(program("store", "list", "digits", "--format", "json"))["versions"][-1]["version"] != before:
+        raise Failed(f"without a server, something was published: {decisions[-5:]}")
+    (folder / "loop.toml").write_text(HEAD + text)
+    program("loop", "loop.toml", "--once")
+    if program.production() != before + 1:
+        raise Failed("the attempt did not go on")
 
 
 if __name__ == "__main__":

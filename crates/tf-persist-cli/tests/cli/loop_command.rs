@@ -211,6 +211,28 @@ fn rows_may_be_columns_of_parquet_files() {
 }
 
 #[test]
+fn every_gate_can_refuse() {
+    let dir = with_loop();
+    let gates = [
+        ("golden = 1.0", "golden = 1e-9", "its answers to 1 recorded requests differ by "),
+        ("golden = 1.0", "largest_bytes = 1000", " bytes, and at most 1000 are allowed"),
+        ("golden = 1.0", "margin = 1.0", "and it must be better by 1"),
+        ("golden = 1.0", "least_rows = 451", "only 450 rows are held out, and 451 are needed"),
+        ("golden = 1.0", "label = \"z\"", "have no array `z`"),
+        ("ratio = 50.0", "ratio = 1e-9", "and at most 0.000000001 times is allowed"),
+    ];
+    for (from, to, reason) in gates {
+        dir.write("loop.toml", LOOP.replace(from, to));
+        dir.cmd("loop loop.toml --once --now").run().ok();
+        let last = decisions(&dir).pop().unwrap();
+        assert!(last["reason"].as_str().unwrap().contains(reason), "{last}");
+        assert_eq!(last["decision"], if to.starts_with("label") { "fail" } else { "refuse" });
+        assert_eq!(production(&dir), 1);
+    }
+    assert!(!hidden(&dir).join("2.json").exists());
+}
+
+#[test]
 fn commands_make_rows_and_models() {
     let dir = with_loop();
     let files = "data = [\"models/digits_trainable/train.npz\"]";

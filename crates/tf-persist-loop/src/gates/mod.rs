@@ -194,3 +194,6 @@ fn reference(config: &Config, rows: &score::Rows, new: &Candidate, folder: &Path
     fs::create_dir_all(parent).map_err(LoopError::io("create", parent))?;
     Ok(durable::write(&target, reference.to_json().as_bytes())?)
 }
+
+#[cfg(test)]
+mod tests;
