@@ -13,6 +13,8 @@ use crate::export::{self, ExportArgs};
 #[cfg(feature = "image")]
 use crate::image::{self, ImageArgs};
 use crate::inspect::{self, InspectArgs};
+#[cfg(feature = "loop")]
+use crate::loop_command::{self, LoopArgs};
 use crate::man::{self, ManArgs};
 #[cfg(feature = "monitor")]
 use crate::monitor::{self, MonitorArgs};
@@ -42,6 +44,8 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("runtime", "runtime"),
     #[cfg(not(feature = "train"))]
     ("train", "train"),
+    #[cfg(not(feature = "loop"))]
+    ("loop", "loop"),
     #[cfg(not(feature = "monitor"))]
     ("monitor", "monitor"),
     #[cfg(not(feature = "serve"))]
@@ -158,6 +162,9 @@ pub(crate) enum Command {
     /// Report drift, quality, latency and errors from the request log of a server. Needs no TensorFlow
     #[cfg(feature = "monitor")]
     Monitor(Box<MonitorArgs>),
+    /// Watch a served model, train it on when its requests change, and publish what is better, step by step
+    #[cfg(feature = "loop")]
+    Loop(LoopArgs),
     /// Keep versions of models: publish, label, roll back, check. Needs no TensorFlow
     Store(Box<StoreArgs>),
     /// Show which libtensorflow is used, and where it is searched for
@@ -201,6 +208,8 @@ impl Command {
             Self::Deploy(args) => deploy::run(&args),
             #[cfg(feature = "monitor")]
             Self::Monitor(args) => monitor::run(&args),
+            #[cfg(feature = "loop")]
+            Self::Loop(args) => loop_command::run(&args),
             Self::Store(args) => store::run(&args),
             #[cfg(feature = "runtime")]
             Self::Runtime(args) => runtime::run(&args),

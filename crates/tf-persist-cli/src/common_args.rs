@@ -19,7 +19,7 @@ pub(crate) enum Format {
 }
 
 /// Where libtensorflow is.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub(crate) struct LibraryArgs {
     /// The folder of libtensorflow, also TF_PERSIST_LIBTENSORFLOW [default: see `tf-persist runtime`]
     #[arg(long, value_name = "DIR", global = true)]

@@ -1,5 +1,8 @@
 //! Numbers in text reports.
 
+use serde_json::{Map, Value};
+use tf_persist_savedmodel::printable;
+
 /// `1 variable`, `12 variables`.
 pub(crate) fn count(number: u64, noun: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
@@ -48,6 +51,28 @@ pub(crate) fn short(number: f64) -> String {
     match exponent.parse::<i32>() {
         Ok(exponent @ -4..6) => trimmed(&format!("{number:.*}", (5 - exponent) as usize)),
         _ => format!("{}e{exponent}", trimmed(digits)),
+    }
+}
+
+/// Named numbers in parentheses, ` (rows 12, accuracy 0.9)`; nothing without any.
+pub(crate) fn numbers(numbers: &Map<String, Value>) -> String {
+    if numbers.is_empty() {
+        return String::new();
+    }
+    let number = |(name, value): (&String, &Value)| format!("{} {}", printable(&name.replace('_', " ")), shown(value));
+    format!(" ({})", numbers.iter().map(number).collect::<Vec<_>>().join(", "))
+}
+
+/// A text without quotation marks, and the values in a list or an object.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => printable(text),
+        Value::Array(values) => values.iter().map(shown).collect::<Vec<_>>().join(" "),
+        Value::Object(values) => {
+            let inside = values.iter().map(|(name, value)| format!("{} {}", name.replace('_', " "), shown(value)));
+            inside.collect::<Vec<_>>().join(" ")
+        }
+        other => other.to_string(),
     }
 }
 

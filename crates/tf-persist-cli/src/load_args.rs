@@ -15,7 +15,7 @@ use crate::error::{self, UsageError};
 const MAX_THREADS: i32 = 4096;
 
 /// How a model is loaded.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Loading")]
 pub(crate) struct LoadArgs {
     /// Use the meta graph with these tags (comma list; "" is the empty set) [default: the only meta graph, else

@@ -28,6 +28,8 @@ mod keras_args;
 mod keras_args;
 #[cfg(feature = "runtime")]
 mod load_args;
+#[cfg(feature = "loop")]
+mod loop_command;
 mod man;
 #[cfg(feature = "monitor")]
 mod monitor;

@@ -40,8 +40,8 @@ mod watch;
 
 pub use error::{MonitorError, Result};
 pub use plan::Side;
-pub use quality::{Calibrated, Figures, Labels, Task};
-pub use reference::Reference;
+pub use quality::{Calibrated, Evaluation, Figures, Labels, Task};
+pub use reference::{REFERENCE_FILE, Reference};
 pub use report::{
     DriftReport, FeatureReport, GroupReport, GroupShare, LatencyReport, Report, Thresholds, TrafficReport,
 };

@@ -9,8 +9,12 @@ use rustix::fs::OFlags;
 
 use crate::error::{Result, StoreError};
 
-/// Writes a file whole or not at all. Only one process at a time may write a file of this name.
-pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+/// Writes a file whole or not at all, through a file with the extension `new`. Only one process at a time may write a
+/// file of this name.
+///
+/// # Errors
+/// If it cannot be written, for example because the disk is full. The file is then as it was.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     write_through(&path.with_extension("new"), path, bytes)
 }
 
@@ -27,7 +31,8 @@ pub(crate) fn write_through(new: &Path, path: &Path, bytes: &[u8]) -> Result<()>
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(new, path)?;
-        sync_folder(path.parent().unwrap_or(Path::new(".")))
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        sync_folder(folder.unwrap_or(Path::new(".")))
     };
     write().map_err(|error| {
         // The disk is full, for example.
@@ -42,7 +47,10 @@ pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
 }
 
 /// A file of at most `limit` bytes; `None` if it does not exist.
-pub(crate) fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
+///
+/// # Errors
+/// If it cannot be read, has more bytes, or is not a file.
+pub fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
     // Opening a pipe would wait for its writer.
     let opened = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path);
     let file = match opened {

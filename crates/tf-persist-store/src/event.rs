@@ -12,7 +12,7 @@ use crate::layout::Layout;
 use crate::name::Label;
 
 /// The most bytes of an event in the log.
-const MAX_EVENT: u64 = 1 << 20;
+pub(crate) const MAX_EVENT: u64 = 1 << 20;
 
 /// A change to a model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,29 +130,54 @@ fn parse(path: &Path, line: &[u8]) -> Result<Event> {
 /// Appends to the log the events that it lacks, under the lock. A half-written event at its end is cut off first.
 pub(crate) fn append_missing(layout: &Layout, recent: &[Event]) -> Result<()> {
     let path = layout.log();
-    let writing = || StoreError::io("write", &path);
-    let mut options = OpenOptions::new();
-    let mut file = options.read(true).write(true).create(true).truncate(false).open(&path).map_err(writing())?;
-    let end = file.seek(SeekFrom::End(0)).map_err(writing())?;
-    let mut tail = Vec::new();
-    file.seek(SeekFrom::Start(end.saturating_sub(2 * MAX_EVENT))).map_err(writing())?;
-    file.read_to_end(&mut tail).map_err(writing())?;
-    let whole = tail.iter().rposition(|byte| *byte == b'\n').map_or(0, |position| position + 1);
-    let kept = end - (tail.len() - whole) as u64;
-    let last =
-        tail[..whole].strip_suffix(b"\n").map(|lines| lines.rsplit(|byte| *byte == b'\n').next().unwrap_or(lines));
-    let known = last.map(|line| parse(&path, line)).transpose()?.map_or(0, |event| event.sequence);
+    let tail = Tail::open(&path)?;
+    let known = tail.last.as_deref().map(|line| parse(&path, line)).transpose()?.map_or(0, |event| event.sequence);
     let lines = encode(recent.iter().filter(|event| event.sequence > known), &path)?;
-    if lines.is_empty() && kept == end {
-        return Ok(());
+    tail.append(&lines)
+}
+
+/// The end of a file of lines, whose last writer may have been killed.
+pub(crate) struct Tail<'a> {
+    path: &'a Path,
+    file: File,
+    /// The bytes of whole lines.
+    kept: u64,
+    end: u64,
+    /// The last whole line, without its end.
+    pub(crate) last: Option<Vec<u8>>,
+}
+
+impl<'a> Tail<'a> {
+    /// Opens a file, which is created unless it exists.
+    pub(crate) fn open(path: &'a Path) -> Result<Self> {
+        let writing = || StoreError::io("write", path);
+        let mut options = OpenOptions::new();
+        let mut file = options.read(true).write(true).create(true).truncate(false).open(path).map_err(writing())?;
+        let end = file.seek(SeekFrom::End(0)).map_err(writing())?;
+        let mut tail = Vec::new();
+        file.seek(SeekFrom::Start(end.saturating_sub(2 * MAX_EVENT))).map_err(writing())?;
+        file.read_to_end(&mut tail).map_err(writing())?;
+        let whole = tail.iter().rposition(|byte| *byte == b'\n').map_or(0, |position| position + 1);
+        let kept = end - (tail.len() - whole) as u64;
+        let last =
+            tail[..whole].strip_suffix(b"\n").map(|lines| lines.rsplit(|byte| *byte == b'\n').next().unwrap_or(lines));
+        let last = last.map(<[u8]>::to_vec);
+        Ok(Self { path, file, kept, end, last })
     }
-    let mut append = || -> io::Result<()> {
-        file.set_len(kept)?;
-        file.seek(SeekFrom::Start(kept))?;
-        file.write_all(&lines)?;
-        file.sync_all()
-    };
-    append().map_err(writing())
+
+    /// Cuts off a half-written line, and adds whole ones.
+    pub(crate) fn append(mut self, lines: &[u8]) -> Result<()> {
+        if lines.is_empty() && self.kept == self.end {
+            return Ok(());
+        }
+        let mut append = || -> io::Result<()> {
+            self.file.set_len(self.kept)?;
+            self.file.seek(SeekFrom::Start(self.kept))?;
+            self.file.write_all(lines)?;
+            self.file.sync_all()
+        };
+        append().map_err(StoreError::io("write", self.path))
+    }
 }
 
 /// The lines of events in a log of this path.

@@ -47,6 +47,15 @@ impl Layout {
         self.hidden().join("log.jsonl")
     }
 
+    pub(crate) fn decisions(&self) -> PathBuf {
+        self.hidden().join("decisions.jsonl")
+    }
+
+    /// What a loop keeps.
+    pub(crate) fn loop_folder(&self) -> PathBuf {
+        self.hidden().join("loop")
+    }
+
     pub(crate) fn lock(&self) -> PathBuf {
         self.hidden().join("lock")
     }

@@ -7,6 +7,7 @@
 //! STORE/digits/.store/1.json       the manifest of version 1; its SHA-256 is the identity of the version
 //! STORE/digits/.store/labels.json  the labels, a counter of changes, and the last events
 //! STORE/digits/.store/log.jsonl    all events in order
+//! STORE/digits/.store/decisions.jsonl  the decisions of a loop, and STORE/digits/.store/loop what it keeps
 //! ```
 //!
 //! A version exists from the moment on which its manifest does. Every change is made under a lock that dies with its
@@ -34,7 +35,8 @@
 //! ```
 
 mod copy;
-mod durable;
+mod decision;
+pub mod durable;
 mod error;
 mod event;
 mod files;
@@ -60,10 +62,11 @@ pub mod signing;
 mod store;
 mod verify;
 
+pub use decision::Decision;
 pub use error::{Result, StoreError};
 pub use event::{Event, What, Why};
 pub use follow::{Follower, Heads};
-pub use lock::{Waiting, report_waiting};
+pub use lock::{FileLock, Waiting, report_waiting};
 pub use manifest::{FileEntry, Manifest, SignatureSummary, TensorSummary};
 pub use name::{Label, ModelName, Reference, Selector};
 pub use publish::PublishOptions;

@@ -53,6 +53,26 @@ pub fn report_waiting(report: fn(&Waiting<'_>)) {
     let _ = REPORT.set(report);
 }
 
+/// A lock of a file, which ends with this value or its process.
+#[derive(Debug)]
+pub struct FileLock(#[expect(dead_code, reason = "it holds the lock")] File);
+
+impl FileLock {
+    /// Locks a file, which is created unless it exists. `None` if another process has the lock.
+    ///
+    /// # Errors
+    /// If the file cannot be opened or locked.
+    pub fn take(path: &Path) -> Result<Option<Self>> {
+        Ok(lock_file(path, FlockOperation::NonBlockingLockExclusive)?.map(Self))
+    }
+
+    /// The process that has the lock of a file, on Linux and if it runs on this machine.
+    #[must_use]
+    pub fn holder(path: &Path) -> Option<u32> {
+        holder(&fs::metadata(path).ok()?)
+    }
+}
+
 /// The lock of a model. The kernel releases it when the process ends, in whatever way.
 #[derive(Debug)]
 pub(crate) struct Locked<'a> {

@@ -430,6 +430,44 @@ impl Store {
         Ok(from)
     }
 
+    /// Points a label to a version if it points to `from`. Returns where it pointed: if that is another version,
+    /// nothing has changed.
+    ///
+    /// # Errors
+    /// As [`Store::label`].
+    pub fn move_label(&self, version: &Version, label: &Label, from: Option<u64>, why: Why) -> Result<Option<u64>> {
+        let layout = self.model_layout(&version.model)?;
+        let mut locked = Locked::take(&layout)?;
+        self.version(&layout, &version.model, version.number())?;
+        let found = locked.labels.labels.get(label).copied();
+        if found == from && from != Some(version.number()) {
+            locked.labels.point(label, Some(version.number()), &whoami(), why);
+            locked.labels.write(&layout)?;
+        }
+        Ok(found)
+    }
+
+    /// Takes a label away from a version. Returns whether it pointed there; if not, nothing has changed.
+    ///
+    /// # Errors
+    /// If the change cannot be written.
+    pub fn take_label(&self, version: &Version, label: &Label) -> Result<bool> {
+        let layout = self.model_layout(&version.model)?;
+        let mut locked = Locked::take(&layout)?;
+        if locked.labels.labels.get(label) != Some(&version.number()) {
+            return Ok(false);
+        }
+        locked.labels.point(label, None, &whoami(), Why::Label);
+        locked.labels.write(&layout)?;
+        Ok(true)
+    }
+
+    /// The folder in which a loop keeps its state and its files, which need not exist.
+    #[must_use]
+    pub fn loop_folder(&self, model: &ModelName) -> PathBuf {
+        self.layout(model).loop_folder()
+    }
+
     /// Takes a label away. Returns where it pointed.
     ///
     /// # Errors

@@ -16,12 +16,6 @@ use crate::format::count;
 use crate::stdout::{plain_stdout, stdout};
 use crate::version_path;
 
-/// The reference of a model.
-const REFERENCE_FILE: &str = "assets.extra/monitor_reference.json";
-
-/// The largest reference of a model in bytes.
-const MAX_REFERENCE: u64 = 256 << 20;
-
 pub(crate) fn run(args: &MonitorArgs) -> anyhow::Result<()> {
     match &args.command {
         Some(MonitorCommand::Reference(args)) => make_reference(args),
@@ -39,7 +33,7 @@ fn report(args: &ReportArgs) -> anyhow::Result<()> {
     settings.task = args.label_task.map(|task| task.task());
     let reference = match (&args.reference, &model) {
         (Some(path), _) => Some(Reference::read(path)?),
-        (None, Some(model)) => of_model(model)?,
+        (None, Some(model)) => Reference::of_model(model)?,
         (None, None) => None,
     };
     let labels = if args.labels.is_empty() { None } else { Some(Labels::read(&args.labels)?) };
@@ -133,10 +127,7 @@ fn settings(args: &WatchArgs, model: Option<&SavedModel>) -> anyhow::Result<Sett
     settings.signature.clone_from(&args.signature);
     settings.threads = args.threads.map(usize::from);
     if let Some(model) = model {
-        let inputs = &signature(model, args)?.inputs;
-        // A dimension of unknown size is a batch's.
-        let is_batch = |sizes: Option<&[Option<u64>]>| sizes.is_none_or(|sizes| matches!(sizes, [None, ..]));
-        settings.is_batched = Some(!inputs.is_empty() && inputs.iter().all(|(_, info)| is_batch(info.shape.sizes())));
+        settings.take_rows_of(signature(model, args)?);
     }
     Ok(settings)
 }
@@ -146,15 +137,6 @@ fn signature<'m>(model: &'m SavedModel, args: &WatchArgs) -> anyhow::Result<&'m 
         Some(name) => model.signature(name)?,
         None => model.meta_graph(None)?.default_signature()?,
     })
-}
-
-/// The reference that a model has.
-fn of_model(model: &SavedModel) -> anyhow::Result<Option<Reference>> {
-    let Some(bytes) = model.files().read(REFERENCE_FILE, MAX_REFERENCE, "a reference")? else { return Ok(None) };
-    let path = model.path().join(REFERENCE_FILE);
-    Reference::parse(&bytes)
-        .map(Some)
-        .map_err(|reason| anyhow::anyhow!("`{}` is not a reference: {}", path.display(), printable(&reason)))
 }
 
 fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {

@@ -6,13 +6,14 @@ use anyhow::Context;
 use jiff::tz::TimeZone;
 use serde_json::json;
 use tf_persist_savedmodel::printable;
-use tf_persist_store::{Event, What, Why};
+use tf_persist_store::{Decision, Event, What, Why};
 
 use super::args::LogArgs;
 use super::place::Place;
 use super::run::print_json;
 use crate::common_args::Format;
 use crate::error::PRINTING;
+use crate::format::numbers;
 use crate::stdout::stdout;
 
 pub(super) fn run(store: &Place, args: &LogArgs) -> anyhow::Result<()> {
@@ -20,20 +21,51 @@ pub(super) fn run(store: &Place, args: &LogArgs) -> anyhow::Result<()> {
         Some(label) => store.label_log(&args.model, label)?,
         None => store.log(&args.model)?,
     };
+    let mut decisions = match &args.label {
+        // Only what moved the label.
+        Some(_) => Vec::new(),
+        None => store.decisions(&args.model)?,
+    };
     events.retain(|event| args.at.is_none_or(|time| event.at <= time));
+    decisions.retain(|decision| args.at.is_none_or(|time| decision.at <= time));
     if args.format == Format::Json {
-        return print_json(&json!({ "model": args.model.as_str(), "events": events }));
+        let mut report = json!({ "model": args.model.as_str(), "events": events });
+        if !decisions.is_empty() {
+            report["decisions"] = json!(decisions);
+        }
+        return print_json(&report);
     }
-    // The newest first, as in `git log`.
-    write(&mut BufWriter::new(stdout()), events.iter().rev()).context(PRINTING)
+    write(&mut BufWriter::new(stdout()), &events, &decisions).context(PRINTING)
 }
 
-fn write<'a>(out: &mut impl Write, events: impl Iterator<Item = &'a Event>) -> anyhow::Result<()> {
-    for event in events {
-        let at = event.at.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S %:z");
-        writeln!(out, "{at}  {}  by {}", text(&event.what), event.by)?;
+/// Writes events and decisions, the newest first, as in `git log`.
+fn write(out: &mut impl Write, events: &[Event], decisions: &[Decision]) -> anyhow::Result<()> {
+    let (mut events, mut decisions) = (events.iter().rev().peekable(), decisions.iter().rev().peekable());
+    loop {
+        let (at, text, by) = match (events.peek(), decisions.peek()) {
+            (None, None) => return Ok(out.flush()?),
+            (Some(event), decision) if decision.is_none_or(|decision| event.at > decision.at) => {
+                let event = *event;
+                events.next();
+                (event.at, self::text(&event.what), &event.by)
+            }
+            (_, Some(_)) => {
+                let Some(decision) = decisions.next() else { continue };
+                (decision.at, decided(decision), &decision.by)
+            }
+            (Some(_), None) => continue,
+        };
+        let at = at.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S %:z");
+        writeln!(out, "{at}  {text}  by {by}")?;
     }
-    Ok(out.flush()?)
+}
+
+fn decided(decision: &Decision) -> String {
+    let version = decision.version.map_or_else(String::new, |version| format!(" version {version}"));
+    let attempt =
+        decision.attempt.as_ref().map_or_else(String::new, |attempt| format!(" (attempt {})", printable(attempt)));
+    let (what, reason) = (decision.decision.replace('_', " "), printable(&decision.reason));
+    format!("decided to {}{version}: {reason}{}{attempt}", printable(&what), numbers(&decision.numbers))
 }
 
 fn text(what: &What) -> String {

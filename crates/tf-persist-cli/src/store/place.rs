@@ -6,8 +6,8 @@ use jiff::Timestamp;
 #[cfg(feature = "remote")]
 use tf_persist_store::remote::{Remote, RemoteAddress, RemoteOptions};
 use tf_persist_store::{
-    Collected, Event, Fault, GcOptions, Label, ModelName, ModelOverview, Reference, Result, Selector, Store, Version,
-    Why,
+    Collected, Decision, Event, Fault, GcOptions, Label, ModelName, ModelOverview, Reference, Result, Selector, Store,
+    Version, Why,
 };
 
 use super::args::StoreArgs;
@@ -88,6 +88,15 @@ impl Place {
 
     pub(super) fn log(&self, model: &ModelName) -> Result<Vec<Event>> {
         of_either!(self, store => store.log(model))
+    }
+
+    /// The decisions of a loop, which has a store of this machine.
+    pub(super) fn decisions(&self, model: &ModelName) -> Result<Vec<Decision>> {
+        match self {
+            Self::Here(store) => store.decisions(model),
+            #[cfg(feature = "remote")]
+            Self::Elsewhere(_) => Ok(Vec::new()),
+        }
     }
 
     pub(super) fn label_log(&self, model: &ModelName, label: &Label) -> Result<Vec<Event>> {

@@ -17,7 +17,7 @@ use crate::disk::full_disk;
 use crate::support::Dir;
 
 /// Writes columns as a file of the format that its name tells, in batches of 100 rows.
-fn write(path: &Path, columns: Vec<(&str, ArrayRef)>) {
+pub(crate) fn write(path: &Path, columns: Vec<(&str, ArrayRef)>) {
     let batch = RecordBatch::try_from_iter(columns).unwrap();
     let parts = (0..batch.num_rows()).step_by(100).map(|start| batch.slice(start, 100.min(batch.num_rows() - start)));
     let file = File::create(path).unwrap();

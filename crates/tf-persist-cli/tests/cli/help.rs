@@ -3,7 +3,7 @@
 use crate::support::Dir;
 
 /// The commands, as subcommands of `tf-persist`.
-const COMMANDS: [&str; 21] = [
+const COMMANDS: [&str; 22] = [
     "",
     "inspect",
     "scan",
@@ -14,6 +14,7 @@ const COMMANDS: [&str; 21] = [
     "diff",
     "monitor",
     "monitor reference",
+    "loop",
     "serve",
     "serve-local",
     "ready",
@@ -72,6 +73,7 @@ fn help_names_every_option_of_the_contract() {
             "--reference --model --model-name --signature --labels --label-output --label-task --logits --window --slice \
              --false-alarm --psi --format --output --state --fail-on-drift --threads",
         ),
+        ("loop", "--once --now --dry-run --format --libtensorflow"),
         ("monitor reference", "--output --model --model-name --signature --threads"),
         (
             "serve-local",
@@ -149,6 +151,8 @@ fn usage_errors_exit_with_2() {
         "train a --data b.npz --output c --plot d.png",
         "monitor",
         "monitor reference a",
+        "loop",
+        "loop a --once --dry-run",
         "monitor a --window 1",
         "monitor a --false-alarm 1",
         "monitor a --psi -1",

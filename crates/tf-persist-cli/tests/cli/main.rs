@@ -20,6 +20,7 @@ mod help;
 mod hostile;
 mod inputs;
 mod inspect;
+mod loop_command;
 mod monitor;
 mod old_graphs;
 mod op_libraries;

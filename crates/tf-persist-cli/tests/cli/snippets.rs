@@ -22,7 +22,7 @@ struct Snippet {
 }
 
 /// Those that are not run: the page, what the first line begins with, and why.
-const NOT_RUN: [(&str, &str, &str); 50] = [
+const NOT_RUN: [(&str, &str, &str); 55] = [
     ("CONTRIBUTING.md", "scripts/setup", "it fetches over the network, and runs the demo and all tests"),
     ("CONTRIBUTING.md", "scripts/test", "it runs all tests"),
     ("README.md", "./scripts/demo", "it sets itself up over the network, and trains for minutes"),
@@ -70,6 +70,11 @@ const NOT_RUN: [(&str, &str, &str); 50] = [
     ),
     ("docs/keras_exporter.md", "pip install", "it fetches over the network; python/tests run the exporter"),
     ("docs/keras_exporter.md", "serving_default: image", "it is what the exporter prints"),
+    ("docs/loop.md", "store = ", "tests of tf-persist-loop read it"),
+    ("docs/loop.md", "[promote]", "tests of tf-persist-loop read it"),
+    ("docs/loop.md", "$ tf-persist serve-local", "it goes on; python/checks/check_loop.py runs loops beside servers"),
+    ("docs/loop.md", "$ tf-persist loop loop.toml --once", "it goes on; python/checks/check_loop.py runs such"),
+    ("docs/loop.md", "2026-11-29", "it is a part of a log"),
     (
         "docs/monitor.md",
         "$ tf-persist monitor reference",

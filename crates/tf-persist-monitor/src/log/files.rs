@@ -3,9 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use jiff::{SignedDuration, Timestamp};
 use tf_persist_savedmodel::warmup::LoggedRequests;
 
 use crate::error::{MonitorError, Result};
+
+/// How long after a request its record may be written, and clocks of file systems may differ.
+const SLACK: SignedDuration = SignedDuration::from_secs(300);
 
 /// A file of a request log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +22,13 @@ pub(crate) struct LogFile {
 impl LogFile {
     fn new(path: &Path) -> Self {
         Self { path: path.to_path_buf(), is_records: LoggedRequests::is_records(path) }
+    }
+
+    /// Whether nothing was written to it since a time, nor shortly before. A file without a time is not.
+    pub(crate) fn is_older_than(&self, time: Timestamp) -> bool {
+        let written = fs::metadata(&self.path).and_then(|found| found.modified());
+        let written = written.ok().and_then(|written| Timestamp::try_from(written).ok());
+        written.is_some_and(|written| written.checked_add(SLACK).is_ok_and(|written| written < time))
     }
 }
 

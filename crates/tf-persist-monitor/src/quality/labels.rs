@@ -16,6 +16,9 @@ use crate::error::{MonitorError, Result};
 /// Ids that are kept to be named. Labels beyond are counted alone.
 const MAX_NAMED: usize = 100_000;
 
+/// The beginning of the sentence about labels without a request.
+pub(crate) const UNKNOWN: &str = "labels with ids that no answered request of the log has";
+
 /// Ids that a sentence names.
 const SHOWN: usize = 3;
 
@@ -287,7 +290,7 @@ impl Labels {
                 notes.push(format!("{what}: {count} ({}{more})", ids.join(", ")));
             }
         };
-        note(counts.unknown, "labels with ids that no answered request of the log has", &unknown);
+        note(counts.unknown, UNKNOWN, &unknown);
         let contradictory: Vec<&str> = self.contradictory.iter().map(String::as_str).collect();
         note(counts.contradictory, "ids with several different labels, of which none counts", &contradictory);
         (counts, notes)

@@ -1,12 +1,14 @@
 //! How good answers are, by labels that arrive late.
 
+mod evaluation;
 mod labels;
 mod scores;
 
 use serde::{Deserialize, Serialize};
 
+pub use evaluation::Evaluation;
 pub use labels::Labels;
-pub(crate) use labels::{Found, Label, LabelCounts};
+pub(crate) use labels::{Found, Label, LabelCounts, UNKNOWN};
 use scores::Scores;
 
 use crate::as_text;

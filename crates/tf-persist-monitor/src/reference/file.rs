@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use tf_persist_savedmodel::SavedModel;
 use tf_persist_savedmodel::internals::push_hex;
 
 use super::{CategoryReference, FeatureReference, Known, NumberReference, Reference};
@@ -74,6 +75,9 @@ struct CategoryFile {
     rest: u64,
 }
 
+/// The path of the reference of a model, in its folder.
+pub const REFERENCE_FILE: &str = "assets.extra/monitor_reference.json";
+
 impl Reference {
     /// Reads a reference.
     ///
@@ -87,6 +91,17 @@ impl Reference {
         }
         let bytes = fs::read(path).map_err(MonitorError::io("read", path))?;
         Self::parse(&bytes).map_err(|reason| MonitorError::file(path, format!("is not a reference: {reason}")))
+    }
+
+    /// The reference that a model has in its folder; `None` if there is none.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or is not a reference.
+    pub fn of_model(model: &SavedModel) -> Result<Option<Self>> {
+        let Some(bytes) = model.files().read(REFERENCE_FILE, MAX_BYTES, "a reference")? else { return Ok(None) };
+        let path = model.path().join(REFERENCE_FILE);
+        let invalid = |reason| MonitorError::file(path, format!("is not a reference: {reason}"));
+        Self::parse(&bytes).map(Some).map_err(invalid)
     }
 
     /// Reads a reference from the bytes of its file.

@@ -5,6 +5,8 @@ mod file;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+pub use file::REFERENCE_FILE;
+
 use crate::plan::Plan;
 use crate::tally::{CategoryTally, Edges, MAX_LISTED, NumberTally, Range, Tally, key_of};
 

@@ -249,3 +249,17 @@ fn hostile_references_and_states_are_refused() {
         }
     }
 }
+
+#[test]
+fn requests_to_a_version_and_of_a_time_are_counted_alone() {
+    let mut log = Log::new();
+    let (first, second) = (log.lines(120, 0.0, 0.5), log.lines(60, 0.0, 0.5).replace("\"version\":2", "\"version\":3"));
+    let all = log.write("all.jsonl", &format!("{first}{second}"));
+    let rows = |version: Option<u64>, since: Option<&str>| {
+        let settings = Settings { version, since: since.map(|time| time.parse().unwrap()), ..Settings::default() };
+        watch(std::slice::from_ref(&all), None, None, &settings).unwrap().traffic.requests
+    };
+    assert_eq!((rows(None, None), rows(Some(2), None), rows(Some(3), None), rows(Some(4), None)), (180, 120, 60, 0));
+    let minute = Some("2026-11-29T05:01:00Z");
+    assert_eq!((rows(Some(2), minute), rows(Some(3), minute)), (60, 0));
+}

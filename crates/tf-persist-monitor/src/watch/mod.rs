@@ -11,16 +11,17 @@ use std::sync::Arc;
 use std::thread;
 
 use jiff::Timestamp;
+use tf_persist_savedmodel::SignatureDef;
 
 use crate::error::{MonitorError, Result};
 use crate::log::{LogFile, Piece, find, for_each_piece};
 use crate::plan::{Layout, Plan, Side, TensorPlan};
-use crate::quality::{Labels, Target, Task};
+use crate::quality::{Labels, Target, Task, UNKNOWN};
 use crate::reference::{FeatureReference, Reference};
 use crate::state::State;
 use crate::tally::{Edges, NumberTally, Range, Tally};
 use look::look;
-use worker::{Wanted, Worker};
+use worker::{Filter, Wanted, Worker};
 
 /// The quantiles of the data that become edges of bins. A bin has a two-thousandth of the rows, so distances of
 /// distributions are off by at most that.
@@ -54,9 +55,20 @@ pub struct Settings {
     pub task: Option<Task>,
     /// Threads that decode; by default one for each processor.
     pub threads: Option<usize>,
+    /// The version whose requests are watched; by default all. Requests without a version are then left out.
+    pub version: Option<u64>,
+    /// The beginning of the time that is watched; by default all. Requests without a time are then left out.
+    pub since: Option<Timestamp>,
 }
 
 impl Settings {
+    /// Notes whether the first dimension of a signature's inputs is rows: a size that is not known is that of a batch.
+    pub fn take_rows_of(&mut self, signature: &SignatureDef) {
+        let is_batch = |sizes: Option<&[Option<u64>]>| sizes.is_none_or(|sizes| matches!(sizes, [None, ..]));
+        let inputs = &signature.inputs;
+        self.is_batched = Some(!inputs.is_empty() && inputs.iter().all(|(_, info)| is_batch(info.shape.sizes())));
+    }
+
     fn thread_count(&self) -> usize {
         let default = || thread::available_parallelism().map_or(1, NonZero::get);
         self.threads.unwrap_or_else(default).clamp(1, MAX_THREADS)
@@ -82,7 +94,10 @@ pub fn watch(
     labels: Option<&Labels>,
     settings: &Settings,
 ) -> Result<State> {
-    let files = find(paths)?;
+    let mut files = find(paths)?;
+    if let Some(since) = settings.since {
+        files.retain(|file| !file.is_older_than(since));
+    }
     let seen = look(&files, settings)?;
     let wanted = seen.choose(settings, reference)?;
     let inferred = seen.plan(&wanted);
@@ -106,12 +121,18 @@ pub fn watch(
     let window = settings.window_seconds.map(|seconds| seconds.max(1).saturating_mul(1_000_000));
     state.window = window.map(|window| i64::try_from(window).unwrap_or(i64::MAX));
     state.slice_names.clone_from(&settings.slices);
+    let filter = Filter::new(settings);
     let slices = settings.slice_features(&plan)?;
-    let worker = || Worker::new(state.clone(), &wanted, reference, labels, &slices);
+    let worker = || Worker::new(state.clone(), &wanted, reference, labels, &slices).only(filter);
     let (mut counted, notes) = count(&files, settings, worker)?;
     counted.notes.extend(notes);
     if let Some(labels) = labels {
-        let (counts, notes) = labels.finish();
+        let (mut counts, mut notes) = labels.finish();
+        if settings.version.is_some() || settings.since.is_some() {
+            // Those of requests that were left out are known to nobody.
+            counts.unknown = 0;
+            notes.retain(|note| !note.starts_with(UNKNOWN));
+        }
         counted.labels.merge(&counts);
         counted.notes.extend(notes);
     }

@@ -1,5 +1,6 @@
 //! Counts exchanges, in a thread of its own.
 
+use super::Settings;
 use super::look::DEFAULT_SIGNATURE;
 use crate::error::Result;
 use crate::log::{Column, Exchange, Piece, Reading};
@@ -19,6 +20,26 @@ pub(super) struct Wanted {
     pub(super) signature: String,
 }
 
+/// Which requests to the model are counted.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Filter {
+    version: Option<i64>,
+    /// Microseconds since 1970.
+    since: Option<i64>,
+}
+
+impl Filter {
+    pub(super) fn new(settings: &Settings) -> Self {
+        let version = settings.version.map(|version| i64::try_from(version).unwrap_or(i64::MAX));
+        Self { version, since: settings.since.map(jiff::Timestamp::as_microsecond) }
+    }
+
+    fn takes(&self, exchange: &Exchange) -> bool {
+        self.version.is_none_or(|version| exchange.version == Some(version))
+            && self.since.is_none_or(|since| exchange.time.is_some_and(|time| time >= since))
+    }
+}
+
 /// Counts the exchanges of pieces.
 pub(super) struct Worker<'w> {
     state: State,
@@ -34,6 +55,7 @@ pub(super) struct Worker<'w> {
     spans: Vec<(usize, i64, i64)>,
     previous: Option<i64>,
     versions: Versions,
+    filter: Filter,
 }
 
 /// Requests to one version after the other are counted together.
@@ -84,7 +106,14 @@ impl<'w> Worker<'w> {
             spans: Vec::new(),
             previous: None,
             versions: Versions::default(),
+            filter: Filter::default(),
         }
+    }
+
+    /// Counts only some requests.
+    pub(super) fn only(mut self, filter: Filter) -> Self {
+        self.filter = filter;
+        self
     }
 
     /// Counts a piece.
@@ -141,6 +170,9 @@ impl<'w> Worker<'w> {
         let signature = if exchange.signature.is_empty() { DEFAULT_SIGNATURE } else { &exchange.signature };
         if signature != self.wanted.signature {
             bump(&mut traffic.other_signatures, &key_of(signature.as_bytes()), 1);
+            return;
+        }
+        if !self.filter.takes(exchange) {
             return;
         }
         traffic.requests += 1;
