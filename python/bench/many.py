@@ -63,7 +63,7 @@ def make_models(folder: Path, count: int) -> None:
 
 def config_of(scratch: Path, models: list[Path]) -> Path:
     text = "".join(f'config {{ name: "{model.name}" base_path: "{model}" model_platform: "tensorflow" }}\n' for model in models)
-    file = scratch / f"models-{len(models)}.config"
+    file = scratch / f"models-{len(models)}-{models[-1].name}.config"
     file.write_text(f"model_config_list {{ {text} }}\n", encoding="utf-8")
     return file
 

@@ -1,10 +1,8 @@
 //! Asks `/readyz`, over plain HTTP.
 
-use std::io::{Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
-use std::time::{Duration, Instant};
-
 use anyhow::{Context, anyhow, bail};
+use ureq::http::Uri;
+use ureq::http::uri::PathAndQuery;
 
 use super::ReadyArgs;
 use crate::error::UsageError;
@@ -19,96 +17,61 @@ const MAX_ANSWER: u64 = 64 << 10;
 const SHOWN: usize = 200;
 
 pub(crate) fn run(args: &ReadyArgs) -> anyhow::Result<()> {
-    let address = Address::parse(&args.url)?;
-    let answer = ask(&address, args.timeout).with_context(|| format!("`{}` does not answer", args.url))?;
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-    let status = head.strip_prefix("HTTP/1.").and_then(|rest| rest.split(' ').nth(1));
-    match status {
-        Some("200") => Ok(()),
-        Some(status) => {
-            let body: String = body.chars().take(SHOWN).collect();
-            bail!("`{}` is not ready: {status} {}", args.url, body.trim())
-        }
-        None => bail!("`{}` does not answer over HTTP", args.url),
+    let address = parse(&args.url)?;
+    // A health check is about this machine: no proxy of the environment is asked, and no other page.
+    let config = ureq::Agent::config_builder()
+        .timeout_global(Some(args.timeout))
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .proxy(None);
+    let agent = config.build().new_agent();
+    let mut answer = agent.get(address).call().with_context(|| format!("`{}` does not answer", args.url))?;
+    if answer.status() == 200 {
+        return Ok(());
     }
+    let body = answer.body_mut().with_config().limit(MAX_ANSWER).read_to_vec().unwrap_or_default();
+    let body: String = String::from_utf8_lossy(&body).chars().take(SHOWN).collect();
+    bail!("`{}` is not ready: {} {}", args.url, answer.status().as_u16(), body.trim())
 }
 
-/// Where the server is.
-#[derive(Debug, PartialEq, Eq)]
-struct Address {
-    /// As in a URL, with the port.
-    host: String,
-    path: String,
-}
-
-impl Address {
-    fn parse(url: &str) -> anyhow::Result<Self> {
-        let invalid = |reason: &str| anyhow!(UsageError(format!("`{url}` {reason}")));
-        let Some(rest) = url.strip_prefix("http://") else {
-            return Err(invalid("does not begin with `http://`"));
-        };
-        let (host, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
-        if host.is_empty() || host.contains('@') || url.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
-            return Err(invalid("is not an address, such as http://127.0.0.1:8501"));
-        }
-        let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-        let host = if has_port { host.to_owned() } else { format!("{host}:80") };
-        let path = if matches!(path, "" | "/") { PATH.to_owned() } else { path.to_owned() };
-        Ok(Self { host, path })
+/// The address to ask.
+fn parse(url: &str) -> anyhow::Result<Uri> {
+    let invalid = |reason: &str| anyhow!(UsageError(format!("`{url}` {reason}")));
+    let odd = || invalid("is not an address, such as http://127.0.0.1:8501");
+    let address: Uri = url.parse().map_err(|_| odd())?;
+    if address.scheme_str() != Some("http") {
+        return Err(invalid("does not begin with `http://`"));
     }
-}
-
-/// The beginning of the answer, all within this time.
-fn ask(address: &Address, timeout: Duration) -> std::io::Result<String> {
-    let end = Instant::now() + timeout;
-    let left = || end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-    let mut failed = std::io::Error::from(std::io::ErrorKind::NotFound);
-    for socket in address.host.to_socket_addrs()? {
-        let mut stream = match TcpStream::connect_timeout(&socket, left()) {
-            Ok(stream) => stream,
-            Err(error) => {
-                failed = error;
-                continue;
-            }
-        };
-        stream.set_write_timeout(Some(left()))?;
-        let Address { host, path } = address;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
-        let mut answer = Vec::new();
-        let mut block = [0; 4096];
-        while (answer.len() as u64) < MAX_ANSWER {
-            stream.set_read_timeout(Some(left()))?;
-            match stream.read(&mut block)? {
-                0 => break,
-                read => answer.extend_from_slice(block.get(..read).unwrap_or_default()),
-            }
-            if Instant::now() >= end {
-                return Err(std::io::ErrorKind::TimedOut.into());
-            }
-        }
-        return Ok(String::from_utf8_lossy(&answer).into_owned());
+    if address.authority().is_none_or(|authority| authority.as_str().contains('@')) {
+        return Err(odd());
     }
-    Err(failed)
+    if address.path_and_query().is_some_and(|path| path.as_str() != "/") {
+        return Ok(address);
+    }
+    let mut parts = address.into_parts();
+    parts.path_and_query = Some(PathAndQuery::from_static(PATH));
+    Ok(Uri::from_parts(parts)?)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
     use std::net::TcpListener;
+    use std::time::{Duration, Instant};
 
     use super::*;
 
-    fn address(url: &str) -> Option<(String, String)> {
-        Address::parse(url).ok().map(|address| (address.host, address.path))
-    }
-
     #[test]
     fn addresses() {
-        let found = |host: &str, path: &str| Some((host.to_owned(), path.to_owned()));
-        assert_eq!(address("http://127.0.0.1:8501"), found("127.0.0.1:8501", "/readyz"));
-        assert_eq!(address("http://host/"), found("host:80", "/readyz"));
-        assert_eq!(address("http://[::1]:1/v2/health/ready"), found("[::1]:1", "/v2/health/ready"));
+        for (url, expected) in [
+            ("http://127.0.0.1:8501", "http://127.0.0.1:8501/readyz"),
+            ("http://host/", "http://host/readyz"),
+            ("http://[::1]:1/v2/health/ready", "http://[::1]:1/v2/health/ready"),
+        ] {
+            assert_eq!(parse(url).unwrap().to_string(), expected);
+        }
         for url in ["https://host", "host:1", "http://", "http://a b", "http://user@host", "http://h/\r\nX: y"] {
-            assert_eq!(address(url), None, "{url}");
+            assert!(parse(url).is_err(), "{url}");
         }
     }
 
@@ -131,7 +94,7 @@ mod tests {
         assert_eq!(answered("HTTP/1.1 200 OK\r\n\r\n{}"), None);
         let error = answered("HTTP/1.1 503 Service Unavailable\r\n\r\n{\"ready\": false}").unwrap();
         assert!(error.ends_with("is not ready: 503 {\"ready\": false}"), "{error}");
-        assert!(answered("SSH-2.0").unwrap().ends_with("does not answer over HTTP"));
+        assert!(answered("SSH-2.0").unwrap().contains("does not answer: "));
     }
 
     #[test]

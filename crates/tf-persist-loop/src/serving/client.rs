@@ -1,39 +1,40 @@
-//! A client for two pages of a server on the same network, over plain HTTP/1.1.
+//! A client for two pages of a server on the same network, over plain HTTP.
 
-use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
+use ureq::http::Uri;
 
 use super::Page;
 use crate::error::{LoopError, Result};
 
 /// The most bytes of an answer.
-const MAX_ANSWER: usize = 16 << 20;
+const MAX_ANSWER: u64 = 16 << 20;
 
 /// The time for an answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A server.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Server {
-    /// As in a URL, with the port.
-    host: String,
+    /// Without a slash at the end.
+    url: String,
 }
 
 impl Server {
     /// The server at a URL. The error is a clause.
     pub(crate) fn parse(url: &str) -> Result<Self, String> {
         let invalid = |reason: &str| format!("the server `{url}` {reason}");
-        let rest = url.strip_prefix("http://").ok_or_else(|| invalid("does not begin with `http://`"))?;
-        let host = rest.strip_suffix('/').unwrap_or(rest);
-        let is_odd = |byte: u8| byte <= b' ' || byte == 0x7f || byte == b'/' || byte == b'@';
-        if host.is_empty() || host.bytes().any(is_odd) {
-            return Err(invalid("is not an address, such as http://127.0.0.1:8501"));
+        let odd = || invalid("is not an address, such as http://127.0.0.1:8501");
+        let address: Uri = url.parse().map_err(|_| odd())?;
+        if address.scheme_str() != Some("http") {
+            return Err(invalid("does not begin with `http://`"));
         }
-        let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-        Ok(Self { host: if has_port { host.to_owned() } else { format!("{host}:80") } })
+        let is_host = address.authority().is_some_and(|authority| !authority.as_str().contains('@'));
+        if !is_host || address.path() != "/" || address.query().is_some() {
+            return Err(odd());
+        }
+        Ok(Self { url: url.trim_end_matches('/').to_owned() })
     }
 
     /// What `GET /models` says of a model.
@@ -53,76 +54,23 @@ impl Server {
     }
 
     fn failed(&self, what: &str) -> LoopError {
-        LoopError::Other(format!("the server `http://{}` {what}", self.host))
+        LoopError::Other(format!("the server `{}` {what}", self.url))
     }
 
     /// The body of a page.
     fn get(&self, path: &str) -> Result<Vec<u8>> {
-        let answer = self.ask(path).map_err(|error| self.failed(&format!("does not answer: {error}")))?;
-        let mut head = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap_or(answer.len());
-        let text = String::from_utf8_lossy(answer.get(..head).unwrap_or_default()).into_owned();
-        head = (head + 4).min(answer.len());
-        let status = text.strip_prefix("HTTP/1.").and_then(|rest| rest.split(' ').nth(1));
-        match status {
-            Some("200") => {}
-            Some(status) => return Err(self.failed(&format!("answers `{path}` with {status}"))),
-            None => return Err(self.failed("does not answer over HTTP")),
+        // The server is one that the configuration names: no proxy of the environment is asked.
+        let config = ureq::Agent::config_builder()
+            .timeout_global(Some(PATIENCE))
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .proxy(None);
+        let agent = config.build().new_agent();
+        let failed = |error: ureq::Error| self.failed(&format!("does not answer: {error}"));
+        let mut answer = agent.get(format!("{}{path}", self.url)).call().map_err(failed)?;
+        match answer.status().as_u16() {
+            200 => answer.body_mut().with_config().limit(MAX_ANSWER).read_to_vec().map_err(failed),
+            status => Err(self.failed(&format!("answers `{path}` with {status}"))),
         }
-        let body = answer.get(head..).unwrap_or_default();
-        let is_chunked =
-            text.to_ascii_lowercase().lines().any(|line| line.replace(' ', "") == "transfer-encoding:chunked");
-        match is_chunked {
-            true => unchunked(body).ok_or_else(|| self.failed("sent half an answer")),
-            false => Ok(body.to_vec()),
-        }
-    }
-
-    fn ask(&self, path: &str) -> io::Result<Vec<u8>> {
-        let end = Instant::now() + PATIENCE;
-        let left = || end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-        let mut failed = io::Error::from(io::ErrorKind::NotFound);
-        for socket in self.host.to_socket_addrs()? {
-            let mut stream = match TcpStream::connect_timeout(&socket, left()) {
-                Ok(stream) => stream,
-                Err(error) => {
-                    failed = error;
-                    continue;
-                }
-            };
-            stream.set_write_timeout(Some(left()))?;
-            write!(stream, "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.host)?;
-            let mut answer = Vec::new();
-            let mut block = [0; 16384];
-            loop {
-                stream.set_read_timeout(Some(left()))?;
-                match stream.read(&mut block)? {
-                    0 => return Ok(answer),
-                    read => answer.extend_from_slice(block.get(..read).unwrap_or_default()),
-                }
-                if answer.len() > MAX_ANSWER {
-                    return Err(io::Error::other(format!("it sent more than {MAX_ANSWER} bytes")));
-                }
-                if Instant::now() >= end {
-                    return Err(io::ErrorKind::TimedOut.into());
-                }
-            }
-        }
-        Err(failed)
-    }
-}
-
-/// The contents of chunks.
-fn unchunked(mut body: &[u8]) -> Option<Vec<u8>> {
-    let mut whole = Vec::new();
-    loop {
-        let line = body.windows(2).position(|two| two == b"\r\n")?;
-        let size = std::str::from_utf8(body.get(..line)?).ok()?;
-        let size = usize::from_str_radix(size.split(';').next()?.trim(), 16).ok()?;
-        body = body.get(line + 2..)?;
-        if size == 0 {
-            return Some(whole);
-        }
-        whole.extend_from_slice(body.get(..size)?);
-        body = body.get(size.checked_add(2)?..)?;
     }
 }

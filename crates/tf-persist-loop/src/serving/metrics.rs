@@ -85,7 +85,7 @@ impl Page {
     fn of<'p>(&'p self, name: &'p str, model: &'p str, version: u64) -> impl Iterator<Item = &'p Sample> {
         let version = version.to_string();
         self.samples.iter().filter(move |sample| {
-            let found = sample.label("model_name").or_else(|| sample.label("model"));
+            let found = sample.label("model");
             sample.name == name && found == Some(model) && sample.label("version") == Some(version.as_str())
         })
     }
