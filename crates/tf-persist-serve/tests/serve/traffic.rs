@@ -297,7 +297,7 @@ async fn rules_change_under_load_without_a_failed_request() {
     eventually("the poll finds the change", async || page(&server.server).await.0["pending"] == json!([])).await;
     for (text, words) in [
         (Some("[m]\nweights = { production = 50, canary = 49 }\n"), "[m]: the weights add up to 99, and not to 100"),
-        (Some("[m]\nweigths = { canary = 100 }\n"), "unknown field `weigths`"),
+        (Some("[m]\nshares = { canary = 100 }\n"), "unknown field `shares`"),
         (Some("[m]\nweights = { can"), "line 2: "),
         (Some(""), "it has no table"),
         (None, "cannot be read: No such file"),
