@@ -93,7 +93,8 @@ impl Store {
         if decision.number <= known {
             return Ok(false);
         }
-        if decision.number > known + 1 {
+        // A file that somebody has deleted begins anew.
+        if last.is_some() && decision.number > known + 1 {
             let reason = format!("its last decision is {known}, and the next one is {}", decision.number);
             return Err(StoreError::damaged(&path, reason));
         }

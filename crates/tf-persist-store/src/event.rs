@@ -7,6 +7,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::durable::sync_folder;
 use crate::error::{Result, StoreError};
 use crate::layout::Layout;
 use crate::name::Label;
@@ -174,7 +175,9 @@ impl<'a> Tail<'a> {
             self.file.set_len(self.kept)?;
             self.file.seek(SeekFrom::Start(self.kept))?;
             self.file.write_all(lines)?;
-            self.file.sync_all()
+            self.file.sync_all()?;
+            // Without this, a power failure could lose a file that is new.
+            if self.end == 0 { self.path.parent().map_or(Ok(()), sync_folder) } else { Ok(()) }
         };
         append().map_err(StoreError::io("write", self.path))
     }

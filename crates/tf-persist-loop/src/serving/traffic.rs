@@ -1,14 +1,19 @@
 //! The file with a server's rules for its traffic. Tables of other models stay as they are.
 
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use tf_persist_store::durable;
+use tf_persist_store::{FileLock, durable};
 use toml::{Table, Value};
 
 use crate::error::{LoopError, Result};
 
 /// The most bytes of the file.
 const MAX_FILE: u64 = 4 << 20;
+
+/// The longest wait for another process that writes the file.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a server does with requests that name no version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,8 +39,25 @@ pub(crate) fn has_rules(path: &Path, model: &str) -> Result<bool> {
     Ok(parse(path)?.1.contains_key(model))
 }
 
+/// Keeps the loops of other models, which may have the same file, from writing it at the same time.
+fn lock(path: &Path) -> Result<FileLock> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let lock = path.with_file_name(format!(".{name}.lock"));
+    let begun = Instant::now();
+    loop {
+        if let Some(held) = FileLock::take(&lock)? {
+            return Ok(held);
+        }
+        if begun.elapsed() > PATIENCE {
+            return Err(LoopError::Other(format!("another process holds `{}`", lock.display())));
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
 /// Writes the rules of a model, unless the file has them. Returns whether it was written.
 pub(crate) fn write(path: &Path, model: &str, rules: &Rules) -> Result<bool> {
+    let _locked = lock(path)?;
     let (exists, mut file) = parse(path)?;
     let mut table = Table::new();
     let weights = rules.weights.iter().filter(|(_, share)| *share > 0);

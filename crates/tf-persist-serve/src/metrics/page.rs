@@ -298,6 +298,7 @@ fn write_traffic(page: &mut Page, inner: &Inner, shares: &[ShareGauge]) {
     page.kind(name, "gauge");
     for (model, version, shadow, found) in &shadows {
         if let Some(difference) = found.largest_difference {
+            let difference = if difference.is_finite() { difference.to_string() } else { "+Inf".to_owned() };
             page.line(name, &[("model", model), ("version", version), ("shadow", shadow)], difference);
         }
     }

@@ -214,15 +214,18 @@ impl Job {
 }
 
 /// How an answer differs from the expected one by more than the tolerance, if it does; and the largest absolute
-/// difference of a floating-point number, if any were compared.
+/// difference of a floating-point number, if any were compared. It is infinite where an answer differs by more than such
+/// numbers tell: by NaN, shape, dtype, names, integers or texts.
 pub(super) fn compare(found: &InferenceResponse, expected: &InferenceResponse) -> (Option<String>, Option<f64>) {
     let (mut why, mut largest) = (None, None);
     if let Some((name, _)) = found.iter().find(|(name, _)| expected.iter().all(|(other, _)| other != name)) {
         why = Some(format!("it has the output `{name}` as well"));
+        largest = Some(f64::INFINITY);
     }
     for (name, expected) in expected {
         let Some((_, found)) = found.iter().find(|(other, _)| other == name) else {
             why = why.or_else(|| Some(format!("it has no output `{name}`")));
+            largest = Some(f64::INFINITY);
             continue;
         };
         let compared = match Comparison::compare(found, expected, TOLERANCE) {
@@ -230,17 +233,21 @@ pub(super) fn compare(found: &InferenceResponse, expected: &InferenceResponse) -
             Ok(None) => {
                 let of = |tensor: &tf_persist_core::Tensor| format!("{} {:?}", tensor.dtype(), tensor.shape());
                 why = why.or_else(|| Some(format!("`{name}` is {}, not {}", of(found), of(expected))));
+                largest = Some(f64::INFINITY);
                 continue;
             }
             Err(error) => {
                 why = why.or_else(|| Some(format!("`{name}`: {error}")));
+                largest = Some(f64::INFINITY);
                 continue;
             }
         };
-        if is_float(expected.dtype()) {
-            let difference: f64 = compared.largest_absolute.unwrap_or(0.0);
-            largest = Some(largest.unwrap_or(0.0_f64).max(difference));
-        }
+        let difference: Option<f64> = match is_float(expected.dtype()) {
+            true if compared.not_finite > 0 => Some(f64::INFINITY),
+            true => Some(compared.largest_absolute.unwrap_or(0.0)),
+            false => (!compared.is_within()).then_some(f64::INFINITY),
+        };
+        largest = largest.into_iter().chain(difference).reduce(f64::max);
         if !compared.is_within() {
             why = why.or_else(|| Some(format!("`{name}` {compared}")));
         }

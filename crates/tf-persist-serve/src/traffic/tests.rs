@@ -203,19 +203,20 @@ fn answers_are_the_same_within_the_tolerance() {
     // A hundredth of a thousandth of a number, and a millionth.
     let (why, largest) = compared(&floats(&[100.0009, 5e-7, f32::NAN]), &expected);
     assert!(why.is_none() && (8e-4..1e-3).contains(&largest.unwrap()), "{why:?} {largest:?}");
-    for (found, words) in [
-        (floats(&[100.002, 0.0, f32::NAN]), "`y` differs in 1 of 3 elements"),
-        (floats(&[100.0, 2e-6, f32::NAN]), "`y` differs in 1 of 3 elements"),
-        (floats(&[100.0, 0.0, 1.0]), "`y` differs in 1 of 3 elements"),
-        (floats(&[100.0]), "`y` is float32 [1], not float32 [3]"),
-        (Tensor::from_slice(&[3], &[1_i64, 2, 3]).unwrap(), "`y` is int64 [3], not float32 [3]"),
+    for (found, words, is_number) in [
+        (floats(&[100.002, 0.0, f32::NAN]), "`y` differs in 1 of 3 elements", true),
+        (floats(&[100.0, 2e-6, f32::NAN]), "`y` differs in 1 of 3 elements", true),
+        (floats(&[100.0, 0.0, 1.0]), "`y` differs in 1 of 3 elements", false),
+        (floats(&[100.0]), "`y` is float32 [1], not float32 [3]", false),
+        (Tensor::from_slice(&[3], &[1_i64, 2, 3]).unwrap(), "`y` is int64 [3], not float32 [3]", false),
     ] {
-        let why = compared(&found, &expected).0.unwrap();
-        assert!(why.starts_with(words), "{words}: {why}");
+        let (why, largest) = compared(&found, &expected);
+        assert!(why.as_ref().is_some_and(|why| why.starts_with(words)), "{words}: {why:?}");
+        assert_eq!(largest.unwrap().is_finite(), is_number, "{words}");
     }
     let (one, two) = (Tensor::from_slice(&[1], &[1_i64]).unwrap(), Tensor::from_slice(&[1], &[2_i64]).unwrap());
     assert_eq!((compared(&one, &one), compared(&two, &one).0.is_some()), ((None, None), true));
-    assert_eq!(compared(&two, &one).1, None, "it is no float");
+    assert_eq!(compared(&two, &one).1, Some(f64::INFINITY), "it is no float");
     let (a, b) = (Tensor::from_strings(&[1], ["a"]).unwrap(), Tensor::from_strings(&[1], ["b"]).unwrap());
     assert_eq!((compared(&a, &a), compared(&a, &b).0.is_some()), ((None, None), true));
     let both = [answer(&one), vec![("z".to_owned(), two)]].concat();

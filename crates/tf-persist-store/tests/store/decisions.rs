@@ -27,6 +27,10 @@ fn decisions_are_noted_once_and_in_order() {
     assert_eq!(found[0].numbers["requests"], 120);
     assert!(found[1].at >= found[0].at, "times do not go back, even if a clock was ahead");
     assert_eq!(it.store.log(&m).unwrap(), log, "decisions are no changes");
+    // Somebody deletes the file.
+    fs::remove_file(it.store.path().join("m/.store/decisions.jsonl")).unwrap();
+    assert!(it.store.decide(&m, &Decision::new(3, "train", "age")).unwrap());
+    assert_eq!(it.store.decisions(&m).unwrap().len(), 1);
 }
 
 #[test]
