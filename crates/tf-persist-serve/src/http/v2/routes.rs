@@ -74,8 +74,8 @@ impl Route {
             ["models", model, action] => Self::model(model, "", &[action]).ok_or_else(unknown)?,
             ["models", rest @ ..] => Self::model_with_slashes(rest).ok_or_else(unknown)?,
             ["repository", "index"] => Self::Index,
-            ["repository", "models", model, "load"] => Self::Load((*model).to_owned()),
-            ["repository", "models", model, "unload"] => Self::Unload((*model).to_owned()),
+            ["repository", "models", name @ .., "load"] => Self::Load(joined(name).ok_or_else(unknown)?),
+            ["repository", "models", name @ .., "unload"] => Self::Unload(joined(name).ok_or_else(unknown)?),
             ["systemsharedmemory" | "cudasharedmemory", ..] => Self::SharedMemory,
             ["trace", ..] => Self::Absent("the trace extension"),
             ["logging", ..] => Self::Absent("the logging extension"),
@@ -83,7 +83,7 @@ impl Route {
         })
     }
 
-    /// A path about a model whose name has slashes, which tritonclient does not encode. What is asked for ends it.
+    /// A path about a model whose name has slashes. What is asked for ends it.
     fn model_with_slashes(segments: &[&str]) -> Option<Self> {
         let (name, version, action) = match segments {
             [_, .., "versions", "", _] => return None,
@@ -91,9 +91,8 @@ impl Route {
             [name @ .., action] => (name, "", *action),
             [] => return None,
         };
-        let is_known = matches!(action, "ready" | "infer" | "config" | "stats");
-        let is_whole = !name.contains(&"") && !name.contains(&"versions");
-        if is_known && is_whole { Self::model(&name.join("/"), version, &[action]) } else { None }
+        let is_known = matches!(action, "ready" | "infer" | "config" | "stats") && !name.contains(&"versions");
+        if is_known { Self::model(&joined(name)?, version, &[action]) } else { None }
     }
 
     /// A path about a model.
@@ -113,6 +112,11 @@ impl Route {
             _ => return None,
         })
     }
+}
+
+/// The name of a model from its segments: clients do not encode the slashes of names. `None` if one is empty.
+fn joined(segments: &[&str]) -> Option<String> {
+    if segments.is_empty() || segments.contains(&"") { None } else { Some(segments.join("/")) }
 }
 
 /// Percent-decodes a segment. Bytes that are not UTF-8 become replacement characters, which no model's name has.
@@ -155,6 +159,7 @@ mod tests {
             ("/v2/repository/index", Route::Index),
             ("/v2/repository/models/m/load", Route::Load("m".into())),
             ("/v2/repository/models/m/unload", Route::Unload("m".into())),
+            ("/v2/repository/models/team/m/load", Route::Load("team/m".into())),
             ("/v2/systemsharedmemory/region/r/register", Route::SharedMemory),
             ("/v2/cudasharedmemory/status", Route::SharedMemory),
             ("/v2/trace/setting", Route::Absent("the trace extension")),
@@ -181,6 +186,8 @@ mod tests {
             "/v2/models/team/m/versions//infer",
             "/v2/health",
             "/v2/repository/models/m",
+            "/v2/repository/models//load",
+            "/v2/repository/models/load",
             "/v2/%00",
         ] {
             assert!(is_v2_path(path), "{path}");
