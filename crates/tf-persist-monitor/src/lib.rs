@@ -46,4 +46,4 @@ pub use report::{
     DriftReport, FeatureReport, GroupReport, GroupShare, LatencyReport, Report, Thresholds, TrafficReport,
 };
 pub use state::State;
-pub use watch::{Arrays, Settings, reference_of_arrays, reference_of_logs, watch};
+pub use watch::{Arrays, Settings, count_requests, reference_of_arrays, reference_of_logs, watch};

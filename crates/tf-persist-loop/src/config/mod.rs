@@ -351,6 +351,16 @@ impl Config {
             Some(value) if !(value.is_finite() && value > 0.0) => Err(format!("`{name}` is {value}, and not above 0")),
             _ => Ok(()),
         };
+        // Not NaN, not infinite, and not below 0.
+        let distance = |name: &str, value: Option<f64>| match value {
+            Some(value) if !(value.is_finite() && value >= 0.0) => {
+                Err(format!("`{name}` is {value}, and not a number from 0 on"))
+            }
+            _ => Ok(()),
+        };
+        if self.watch.every.duration().is_zero() {
+            return Err("`watch.every` is 0, and a look takes time".to_owned());
+        }
         if self.watch.logs.is_empty() {
             return Err("`watch.logs` is empty".to_owned());
         }
@@ -377,15 +387,28 @@ impl Config {
         positive("act.psi", Some(self.act.psi))?;
         finite("act.quality", self.act.quality)?;
         finite("gates.margin", Some(self.gates.margin))?;
-        finite("gates.golden", self.gates.golden)?;
+        distance("gates.golden", self.gates.golden)?;
         positive("gates.largest_latency_ratio", self.gates.largest_latency_ratio)?;
-        finite("guard.fall", self.guard.fall)?;
+        distance("guard.fall", self.guard.fall)?;
         finite("guard.quality", self.guard.quality)?;
         share("guard.largest_failures", self.guard.largest_failures)?;
+        let least = self.guard.least_labelled;
+        if let Some(labelled) = self.guard.labelled.filter(|labelled| *labelled < least) {
+            return Err(format!(
+                "`guard.labelled` is {labelled}, with which the guard ends before it has the {least} of \
+                 `guard.least_labelled` and can judge them"
+            ));
+        }
         self.promote.as_ref().map_or(Ok(()), |promote| {
+            if !promote.metrics.starts_with('/') {
+                return Err(format!("`promote.metrics` is `{}`, and does not begin with `/`", promote.metrics));
+            }
             share("promote.largest_failures", promote.largest_failures)?;
             positive("promote.largest_latency_ratio", Some(promote.largest_latency_ratio))?;
-            finite("promote.shadow.largest_difference", promote.shadow.as_ref().and_then(|it| it.largest_difference))?;
+            distance(
+                "promote.shadow.largest_difference",
+                promote.shadow.as_ref().and_then(|it| it.largest_difference),
+            )?;
             if promote.label == self.label {
                 return Err(format!("`promote.label` and `label` are both `{}`", self.label));
             }

@@ -62,9 +62,22 @@ fn what_is_wrong_is_named() {
     assert!(with("held_out = 0.2", "held_out = 0.2\nlearning_rate = nan").contains("not above 0"));
     assert!(with("held_out = 0.2", "held_out = 0.2\ntimeout = \"1 hour\"").contains("not a length of time"));
     assert!(with("logs = [\"logs\"]", "logs = []").contains("`watch.logs` is empty"));
+    assert!(with("logs = [\"logs\"]", "logs = [\"logs\"]\nevery = \"0s\"").contains("`watch.every` is 0"));
+    assert!(with("\"accuracy\"", "\"accuracy\"\ngolden = -1.0").ends_with("not a number from 0 on"));
+    let guard = |more: &str| refused(&format!("{SMALL}\n[guard]\n{more}"));
+    assert!(guard("fall = -0.1").starts_with("`guard.fall` is -0.1"));
+    assert!(guard("fall = nan").starts_with("`guard.fall` is NaN"));
+    assert!(guard("quality = inf").starts_with("`guard.quality` is inf"));
+    assert!(
+        guard("labelled = 40").starts_with("`guard.labelled` is 40, with which the guard ends before it has the 50")
+    );
     let promote = |more: &str| refused(&format!("{SMALL}\n[promote]\ntraffic = \"t\"\n{more}"));
     assert!(promote("server = \"https://host\"").contains("does not begin with `http://`"));
     assert!(promote("server = \"http://h:1\"\nlabel = \"production\"").contains("are both `production`"));
+    let metrics = promote("server = \"http://h:1\"\nmetrics = \"metrics\"");
+    assert_eq!(metrics, "`promote.metrics` is `metrics`, and does not begin with `/`");
+    let shadow = promote("server = \"http://h:1\"\nshadow = {requests = 1, largest_difference = -1.0}");
+    assert!(shadow.starts_with("`promote.shadow.largest_difference` is -1"), "{shadow}");
     assert!(promote("server = \"http://h:1\"\ncanary = [{share = 0, requests = 1}]").contains("not 1 to 100 percent"));
 }
 

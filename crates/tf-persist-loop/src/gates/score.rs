@@ -24,7 +24,7 @@ pub(super) struct Rows {
 /// The figures of a model.
 pub(super) struct Score {
     pub(super) value: Option<f64>,
-    /// Why the answers cannot be used, if so.
+    /// Why the answers cannot be used, if so. That may be another output than the one with the value.
     pub(super) reason: Option<String>,
 }
 
@@ -126,13 +126,10 @@ impl Rows {
         let Some(all) = numbers(tensor) else {
             return Err(LoopError::Other(format!("the model's output `{name}` has no numbers to compare with labels")));
         };
+        let reason = answers.iter().find_map(|(name, tensor)| not_finite(name, tensor, self.count()));
         let width = all.len() / self.count();
-        let is_wrong = |row: &&[f64]| row.iter().any(|number| !number.is_finite());
-        let wrong = all.chunks(width.max(1)).filter(is_wrong).count();
-        if wrong > 0 {
-            let rows = self.count();
-            let reason = format!("it answers {wrong} of {rows} held-out rows with a NaN or an infinity");
-            return Ok(Score { value: None, reason: Some(reason) });
+        if all.iter().any(|number| !number.is_finite()) {
+            return Ok(Score { value: None, reason });
         }
         let mut evaluation = Evaluation::new(self.task.unwrap_or_else(|| self.task_of(width)), self.is_logits);
         for (answer, label) in all.chunks(width.max(1)).zip(&self.labels) {
@@ -145,7 +142,7 @@ impl Rows {
                 self.count()
             )));
         }
-        Ok(Score { value: evaluation.figures().and_then(|figures| metric.of(&figures)), reason: None })
+        Ok(Score { value: evaluation.figures().and_then(|figures| metric.of(&figures)), reason })
     }
 
     /// What an output with so many numbers a row answers, by the labels.
@@ -158,4 +155,12 @@ impl Rows {
             _ => Task::Regression,
         }
     }
+}
+
+/// What is said of an output with a NaN or an infinity.
+pub(super) fn not_finite(name: &str, tensor: &Tensor, rows: usize) -> Option<String> {
+    let all = numbers(tensor).filter(|_| tensor.dtype().is_float())?;
+    let is_wrong = |row: &&[f64]| row.iter().any(|number| !number.is_finite());
+    let wrong = all.chunks((all.len() / rows.max(1)).max(1)).filter(is_wrong).count();
+    (wrong > 0).then(|| format!("it answers {wrong} of {rows} held-out rows with a NaN or an infinity in `{name}`"))
 }

@@ -67,3 +67,12 @@ fn a_model_may_do_no_more_than_the_one_before() {
     scan(&SavedModel::open(&copy).unwrap(), &SavedModel::open(&copy).unwrap(), &mut verdict).unwrap();
     assert!(verdict.failures.is_empty());
 }
+
+#[test]
+fn any_output_that_is_not_finite_is_found() {
+    let of = |numbers: &[f32]| score::not_finite("odds", &Tensor::from_slice(&[2, 2], numbers).unwrap(), 2);
+    assert_eq!(of(&[0.0, 1.0, 2.0, 3.0]), None);
+    let found = of(&[0.0, f32::NAN, f32::INFINITY, f32::NEG_INFINITY]).unwrap();
+    assert_eq!(found, "it answers 2 of 2 held-out rows with a NaN or an infinity in `odds`");
+    assert_eq!(score::not_finite("class", &Tensor::from_slice(&[2], &[1_i64, 2]).unwrap(), 2), None);
+}

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use tf_persist_store::{Folder as VersionFolder, PublishOptions, Reference, Selector, Version};
 
@@ -27,10 +28,14 @@ impl Loop {
             let reason = format!("the training was begun {MOST_TRIES} times and ended its process each time");
             return self.fail("fail", reason, Numbers::new());
         }
+        let start = match self.start(&attempt)? {
+            Ok(start) => start,
+            Err(reason) => return self.fail("fail", format!("the training cannot start: {reason}"), Numbers::new()),
+        };
         attempt.tries += 1;
-        self.commit(State { attempt: Some(attempt.clone()), ..self.state.clone() })?;
+        // What keeps this from being done is no try that ended its process.
         let folder = self.folder.renew(&attempt)?;
-        let start = self.start(&attempt)?;
+        self.commit(State { attempt: Some(attempt.clone()), ..self.state.clone() })?;
         match train(&self.config, &start, &folder, &self.tools) {
             Ok(numbers) => {
                 crate::state::sync(&folder)?;
@@ -47,15 +52,16 @@ impl Loop {
         }
     }
 
-    /// The folder of the model that the training starts from.
-    fn start(&self, attempt: &Attempt) -> Result<PathBuf> {
-        match self.config.train.start.as_deref() {
+    /// The folder of the model that the training starts from, or why there is none.
+    fn start(&self, attempt: &Attempt) -> Result<Result<PathBuf, String>> {
+        let number = match self.config.train.start.as_deref() {
             Some(start) if start != self.config.label.as_str() => match start.parse() {
-                Ok(number) => Ok(self.version(number)?.path().to_path_buf()),
-                Err(_) => Ok(PathBuf::from(start)),
+                Ok(number) => number,
+                Err(_) => return Ok(Ok(PathBuf::from(start))),
             },
-            _ => Ok(self.version(attempt.production)?.path().to_path_buf()),
-        }
+            _ => attempt.production,
+        };
+        Ok(self.usable(number)?.map(|version| version.path().to_path_buf()))
     }
 
     pub(super) fn gate(&mut self) -> Result<Progress> {
@@ -68,7 +74,16 @@ impl Loop {
             return self.go(Step::Training);
         }
         let mut attempt = self.attempt()?.clone();
-        let production = self.version(attempt.production)?;
+        let production = match self.usable(attempt.production)? {
+            Ok(production) => production,
+            Err(reason) => return self.fail("fail", format!("production is unusable: {reason}"), Numbers::new()),
+        };
+        if attempt.measured >= MOST_TRIES {
+            let reason = format!("the measuring was begun {MOST_TRIES} times and ended its process each time");
+            return self.fail("fail", reason, Numbers::new());
+        }
+        attempt.measured += 1;
+        self.commit(State { attempt: Some(attempt.clone()), ..self.state.clone() })?;
         let verdict = match gates::measure(&self.config, production.path(), &folder, &self.tools) {
             Ok(verdict) => verdict,
             Err(error) => {
@@ -84,18 +99,24 @@ impl Loop {
             return self.fail("fail", reason, verdict.numbers);
         }
         attempt.metric = verdict.metric;
-        let state = State { step: Step::Publishing, attempt: Some(attempt), ..self.state.clone() };
+        let state = State { step: Step::Publishing { since: None }, attempt: Some(attempt), ..self.state.clone() };
         self.decide_as("publish", "all gates hold", verdict.numbers, state)
     }
 
-    pub(super) fn publish(&mut self) -> Result<Progress> {
+    pub(super) fn publish(&mut self, since: Option<Timestamp>) -> Result<Progress> {
         if let Some(progress) = self.abandoned()? {
             return Ok(progress);
         }
         if self.config.promote.is_some() {
+            let Some(since) = since else { return self.go(Step::Publishing { since: Some(Timestamp::now()) }) };
             // The newest version answers requests that name none, unless there are rules.
             let production = self.attempt()?.production;
-            self.put_rules(&self.base_rules(), |page, model| page.share(model, production) == Some(1.0))?;
+            if let Err(error) =
+                self.put_rules(&self.base_rules(), |page, model| page.share(model, production) == Some(1.0))
+            {
+                let within = self.first_within();
+                return self.or_fail_late(error, since, within);
+            }
         }
         let mut attempt = self.attempt()?.clone();
         let version = match self.published(&attempt.id)? {
@@ -112,9 +133,9 @@ impl Loop {
         attempt.version = Some(version.number());
         let promote = self.config.promote.as_ref();
         let step = match promote.map(|promote| (promote.shadow.is_some(), promote.canary.is_empty())) {
-            Some((true, _)) => Step::Shadow { since: jiff::Timestamp::now(), counted: None },
-            Some((false, false)) => Step::Canary { index: 0, since: jiff::Timestamp::now(), counted: None },
-            _ => Step::Promoting,
+            Some((true, _)) => Step::Shadow { since: Timestamp::now(), counted: None },
+            Some((false, false)) => Step::Canary { index: 0, since: Timestamp::now(), counted: None },
+            _ => Step::Promoting { since: None },
         };
         let (decision, reason) = match &step {
             Step::Shadow { .. } => ("shadow", "both versions answer, and those of production are sent".to_owned()),
@@ -137,6 +158,18 @@ impl Loop {
             options = options.label(promote.label.clone());
         }
         Ok(self.store.publish(&self.config.model, path, options)?)
+    }
+
+    /// Whether an attempt published a version; without one, whether any did.
+    pub(super) fn is_of_attempt(&self, version: &Version) -> bool {
+        let of_version = version.manifest().metadata.get(METADATA).and_then(|it| it.get("attempt"));
+        match &self.state.attempt {
+            Some(attempt) => {
+                attempt.version == Some(version.number())
+                    || of_version.and_then(Value::as_str) == Some(attempt.id.as_str())
+            }
+            None => of_version.is_some(),
+        }
     }
 
     /// The version that an attempt published.

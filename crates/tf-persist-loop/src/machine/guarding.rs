@@ -2,14 +2,15 @@
 
 use jiff::Timestamp;
 use tf_persist_core::SavedModel;
-use tf_persist_store::{Folder as VersionFolder, Why};
+use tf_persist_store::{Label, Reference, Selector, Version, Why};
 
+use super::promotion::previous;
 use super::{Loop, Numbers, Progress};
-use crate::config::Config;
-use crate::error::Result;
+use crate::config::{Config, Length, Metric};
+use crate::error::{LoopError, Result};
 use crate::serving::write;
 use crate::state::{State, Step, elapsed};
-use crate::watch::{Seen, look};
+use crate::watch::{Seen, count, look};
 
 impl Loop {
     pub(super) fn guard(&mut self, since: Timestamp) -> Result<Progress> {
@@ -25,14 +26,28 @@ impl Loop {
             // The clock was set back: requests of now would be hidden.
             return self.go(Step::Guarding { since: now });
         }
-        let seen = look(&self.config, &SavedModel::open(production.path())?, production.number(), since)?;
+        // The label has moved, whatever happens to rules and other labels.
+        if let Err(error) = self.tidy() {
+            self.say_once("error", error.to_string());
+        }
+        let (number, path) = (production.number(), production.path());
+        let looked = SavedModel::open(path).map_err(LoopError::from);
+        let looked = looked.and_then(|model| look(&self.config, &model, number, since));
+        let (seen, unseen) = match looked {
+            Ok(seen) => (seen, None),
+            // Without answers and labels, requests and failures are left.
+            Err(error) => (count(&self.config, number, since).unwrap_or_default(), Some(error.to_string())),
+        };
+        if let Some(unseen) = &unseen {
+            self.say_once("error", unseen.clone());
+        }
         if let Some(reason) = broken(&self.config, &seen, attempt.metric) {
             return self.decide("roll_back", reason, seen.numbers(), Step::RollingBack);
         }
         let guard = &self.config.guard;
         let is_enough = guard.labelled.is_some_and(|labelled| seen.labelled >= labelled);
         if is_enough || elapsed(since, now) >= guard.time.signed() {
-            let reason = format!("{} requests and {} labelled rows were as expected", seen.requests, seen.labelled);
+            let reason = kept(guard.time, &seen, unseen.as_deref());
             return self.decide("keep", reason, seen.numbers(), Step::Ending { succeeded: true });
         }
         let time = guard.time;
@@ -44,7 +59,13 @@ impl Loop {
 
     pub(super) fn roll_back(&mut self) -> Result<Progress> {
         let attempt = self.attempt()?.clone();
-        let before = self.version(attempt.production)?;
+        let before = match self.usable(attempt.production)? {
+            Ok(before) => before,
+            Err(reason) => {
+                let reason = format!("the version in production before cannot be brought back: {reason}");
+                return self.fail("abandon", reason, Numbers::new());
+            }
+        };
         let label = self.config.label.clone();
         let found = self.store.move_label(&before, &label, attempt.version, Why::Rollback)?;
         if found == attempt.version || found == Some(before.number()) {
@@ -58,6 +79,7 @@ impl Loop {
 
     pub(super) fn end(&mut self, succeeded: bool) -> Result<Progress> {
         self.tidy()?;
+        self.release()?;
         self.folder.clear()?;
         let now = Timestamp::now();
         let state = State {
@@ -77,24 +99,54 @@ impl Loop {
     pub(super) fn tidy(&self) -> Result<()> {
         let Some(promote) = &self.config.promote else { return Ok(()) };
         write(&promote.traffic, self.config.model.as_str(), &self.base_rules())?;
-        let overview = self.store.overview(&self.config.model)?;
-        let Some((_, number)) = overview.labels.iter().find(|(label, _)| *label == promote.label) else {
-            return Ok(());
-        };
-        if overview.folders.contains(&VersionFolder::Published(*number)) {
-            self.store.take_label(&self.version(*number)?, &promote.label)?;
+        if let Some(version) = self.with_label(&promote.label)?.filter(|version| self.is_of_attempt(version)) {
+            self.store.take_label(&version, &promote.label)?;
         }
         Ok(())
+    }
+
+    /// Takes the label away that kept the version in production before.
+    fn release(&self) -> Result<()> {
+        let Some(attempt) = self.state.attempt.as_ref().filter(|attempt| attempt.is_held) else { return Ok(()) };
+        let label = previous();
+        if let Some(version) = self.with_label(&label)?.filter(|version| version.number() == attempt.production) {
+            self.store.take_label(&version, &label)?;
+        }
+        Ok(())
+    }
+
+    /// The version that a label points to, whatever happened to its files.
+    fn with_label(&self, label: &Label) -> Result<Option<Version>> {
+        let Some(number) = self.labelled(label)? else { return Ok(None) };
+        let selector = Selector::Number(number);
+        Ok(Some(self.store.find(&Reference { model: self.config.model.clone(), selector })?))
     }
 }
 
 /// What is wrong with a version in production, if anything.
 fn broken(config: &Config, seen: &Seen, expected: Option<f64>) -> Option<String> {
     let guard = &config.guard;
-    let rate = seen.failures as f64 / seen.requests.max(1) as f64;
-    if seen.requests >= guard.least_requests && rate > guard.largest_failures {
-        let (failures, requests, largest) = (seen.failures, seen.requests, guard.largest_failures * 100.0);
+    let is_too_many =
+        |count: u64, all: u64| all >= guard.least_requests && count as f64 / all.max(1) as f64 > guard.largest_failures;
+    let largest = guard.largest_failures * 100.0;
+    // A client that makes mistakes makes them with any version.
+    let (failures, requests) = (seen.failures, seen.judged());
+    if is_too_many(failures, requests) {
         return Some(format!("{failures} of {requests} requests failed, and {largest}% may"));
+    }
+    let (unusable, answers) = seen.unusable;
+    if is_too_many(unusable, answers) {
+        return Some(format!("{unusable} of {answers} answers are NaN or of another shape, and {largest}% may be"));
+    }
+    let all = seen.labelled + seen.unjudged;
+    // Labels of one class only have no AUC, which is not the fault of the version.
+    let is_unknown = seen.quality.is_none() && (config.gates.metric != Metric::Auc || seen.labelled == 0);
+    if (guard.fall.is_some() || guard.quality.is_some())
+        && all >= guard.least_labelled.max(1)
+        && (is_unknown || seen.unjudged > seen.labelled)
+    {
+        let name = config.gates.metric.name();
+        return Some(format!("only {} of {all} labelled rows can be judged by the {name}", seen.labelled));
     }
     let quality = seen.quality.filter(|_| seen.labelled >= guard.least_labelled)?;
     let (metric, rows) = (config.gates.metric, seen.labelled);
@@ -109,6 +161,18 @@ fn broken(config: &Config, seen: &Seen, expected: Option<f64>) -> Option<String>
              {fall}"
         )
     })
+}
+
+/// Why a version is kept.
+fn kept(time: Length, seen: &Seen, unseen: Option<&str>) -> String {
+    let (requests, labelled) = (seen.judged(), seen.labelled);
+    let unseen =
+        unseen.map_or_else(String::new, |error| format!("; answers and labels could not be looked at: {error}"));
+    match requests {
+        0 => format!("no request to it was seen within {time}, so that nothing speaks against it{unseen}"),
+        _ if !unseen.is_empty() => format!("{requests} requests did not fail more often than they may{unseen}"),
+        _ => format!("{requests} requests and {labelled} labelled rows were as expected"),
+    }
 }
 
 #[cfg(test)]
@@ -142,7 +206,26 @@ mod tests {
         let worse = broken(&fall, &seen(100, 0, 50, 0.8), Some(0.95)).unwrap();
         assert!(worse.starts_with("the accuracy over 50 labelled rows is 0.8000, 0.9500 over"), "{worse}");
         assert_eq!(broken(&fall, &seen(100, 0, 49, 0.8), Some(0.95)), None, "too few labels");
+        let of_client = Seen { refused: 40, ..seen(100, 3, 0, 0.9) };
+        assert_eq!(broken(&fall, &of_client, Some(0.95)), None);
+        let failed = broken(&fall, &Seen { refused: 40, ..seen(100, 6, 0, 0.9) }, Some(0.95));
+        assert_eq!(failed.unwrap(), "6 of 60 requests failed, and 5% may");
         let limit = broken(&config("quality = 0.85"), &seen(100, 0, 50, 0.8), None).unwrap();
         assert!(limit.ends_with("is 0.8000, and 0.85 is the limit"), "{limit}");
+    }
+
+    #[test]
+    fn answers_that_cannot_be_judged_are_noticed() {
+        let nans = Seen { requests: 100, unusable: (6, 100), ..Seen::default() };
+        let found = broken(&config(""), &nans, None).unwrap();
+        assert_eq!(found, "6 of 100 answers are NaN or of another shape, and 5% may be");
+        let few = Seen { unusable: (5, 100), ..nans };
+        assert_eq!(broken(&config(""), &few, None), None);
+        let unjudged = Seen { requests: 100, unjudged: 50, ..Seen::default() };
+        let found = broken(&config("fall = 0.1"), &unjudged, Some(0.9)).unwrap();
+        assert_eq!(found, "only 0 of 50 labelled rows can be judged by the accuracy");
+        assert_eq!(broken(&config(""), &unjudged, Some(0.9)), None, "nobody asked for the quality");
+        let some = Seen { labelled: 60, quality: Some(0.9), ..unjudged };
+        assert_eq!(broken(&config("fall = 0.1"), &some, Some(0.9)), None);
     }
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
-use tf_persist_store::{Decision, Reference, Selector, Store, Version};
+use tf_persist_store::{Decision, Folder as VersionFolder, Label, Reference, Selector, Store, StoreError, Version};
 
 pub use plan::plan;
 
@@ -32,6 +32,9 @@ pub enum Until {
     /// Nothing is left to do now: it would wait for requests, labels or time to pass.
     NothingToDo,
 }
+
+/// The most characters of a reason. Errors of models can have many.
+const MOST_REASON: usize = 2000;
 
 /// What a step did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,10 +150,10 @@ impl Loop {
             Step::Watching => self.watch(),
             Step::Training => self.train(),
             Step::Gating => self.gate(),
-            Step::Publishing => self.publish(),
+            Step::Publishing { since } => self.publish(since),
             Step::Shadow { since, counted } => self.shadow(since, counted),
             Step::Canary { index, since, counted } => self.canary(index, since, counted),
-            Step::Promoting => self.promote(),
+            Step::Promoting { since } => self.promote(since),
             Step::Guarding { since } => self.guard(since),
             Step::RollingBack => self.roll_back(),
             Step::Ending { succeeded } => self.end(succeeded),
@@ -183,7 +186,7 @@ impl Loop {
         numbers: Numbers,
         mut state: State,
     ) -> Result<Progress> {
-        let mut decided = Decision::new(self.state.next_decision(), decision, reason);
+        let mut decided = Decision::new(self.state.next_decision(), decision, cut(reason.into()));
         decided.attempt = state.attempt.as_ref().map(|attempt| attempt.id.clone());
         decided.version = state.attempt.as_ref().and_then(|attempt| attempt.version);
         decided.numbers = numbers;
@@ -216,6 +219,29 @@ impl Loop {
     fn version(&self, number: u64) -> Result<Version> {
         let selector = Selector::Number(number);
         Ok(self.store.resolve(&Reference { model: self.config.model.clone(), selector })?)
+    }
+
+    /// A version by its number, or why it can never be used.
+    fn usable(&self, number: u64) -> Result<Result<Version, String>> {
+        use StoreError::{Changed, Foreign, UnknownVersion};
+        match self.version(number) {
+            Ok(version) => Ok(Ok(version)),
+            Err(LoopError::Store(error @ (Changed { .. } | Foreign { .. } | UnknownVersion { .. }))) => {
+                Ok(Err(error.to_string()))
+            }
+            Err(error) => {
+                match self.store.overview(&self.config.model)?.folders.contains(&VersionFolder::Missing(number)) {
+                    true => Ok(Err(format!("the files of version {number} are gone"))),
+                    false => Err(error),
+                }
+            }
+        }
+    }
+
+    /// The version that a label points to.
+    fn labelled(&self, label: &Label) -> Result<Option<u64>> {
+        let labels = self.store.overview(&self.config.model)?.labels;
+        Ok(labels.into_iter().find(|(other, _)| other == label).map(|(_, number)| number))
     }
 
     /// The version in production.
@@ -267,3 +293,14 @@ impl Loop {
         }
     }
 }
+
+/// A reason that is not too long for the log.
+fn cut(reason: String) -> String {
+    match reason.char_indices().nth(MOST_REASON) {
+        Some((end, _)) => format!("{}…", reason.get(..end).unwrap_or_default()),
+        None => reason,
+    }
+}
+
+#[cfg(test)]
+mod tests;

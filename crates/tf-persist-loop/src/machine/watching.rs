@@ -42,13 +42,15 @@ impl Loop {
         }
         let mut numbers = seen.numbers();
         numbers.insert("production".into(), production.number().into());
-        let attempts = self.state.attempts + 1;
+        let attempts = self.state.attempts.saturating_add(1);
         let attempt = Attempt {
             id: format!("{attempts}-{}", now.strftime("%Y%m%dT%H%M%SZ")),
             production: production.number(),
             version: None,
             metric: None,
             tries: 0,
+            measured: 0,
+            is_held: false,
         };
         let state =
             State { step: Step::Training, attempt: Some(attempt), attempts, is_asked: false, ..self.state.clone() };

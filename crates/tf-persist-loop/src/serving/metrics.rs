@@ -2,8 +2,19 @@
 
 use crate::state::{Counts, Shadowed, Traffic};
 
+/// A difference that no finite number tells, such as that of a NaN or of a shape.
+pub(crate) const INFINITE: f64 = f64::MAX;
+
+/// Of all samples, only this one may be infinite.
+const LARGEST_DIFFERENCE: &str = "tf_persist_shadow_largest_difference";
+
 /// Codes that the client is to blame for, whichever version answers.
 const OF_CLIENT: [&str; 4] = ["INVALID_ARGUMENT", "UNAUTHENTICATED", "PERMISSION_DENIED", "CANCELLED"];
+
+/// Whether a client is to blame for a code of a failure.
+pub(crate) fn is_of_client(code: &str) -> bool {
+    OF_CLIENT.contains(&code)
+}
 
 /// A page of metrics.
 #[derive(Debug, Default)]
@@ -53,7 +64,7 @@ impl Sample {
 
 /// A value, before the time that may follow.
 fn number(text: &str) -> Option<f64> {
-    text.split_whitespace().next()?.parse().ok()
+    text.split_whitespace().next()?.parse().ok().filter(|value: &f64| *value >= 0.0)
 }
 
 /// The text before a quotation mark, and what follows that.
@@ -74,7 +85,8 @@ fn quoted(text: &str) -> Option<(String, &str)> {
 
 impl Page {
     pub(crate) fn parse(text: &str) -> Self {
-        Self { samples: text.lines().filter_map(Sample::parse).collect() }
+        let is_number = |sample: &Sample| sample.value.is_finite() || sample.name == LARGEST_DIFFERENCE;
+        Self { samples: text.lines().filter_map(Sample::parse).filter(is_number).collect() }
     }
 
     /// Whether the server counts by version, as it does with rules for its traffic.
@@ -104,7 +116,7 @@ impl Page {
         };
         for sample in self.of("tf_persist_version_requests_total", model, version) {
             match sample.label("status") {
-                Some(status) if OF_CLIENT.contains(&status) => {}
+                Some(status) if is_of_client(status) => traffic.refused += sample.value,
                 Some("OK") => traffic.requests += sample.value,
                 _ => {
                     traffic.requests += sample.value;
@@ -125,7 +137,7 @@ impl Page {
             let all = self.of("tf_persist_shadow_requests_total", model, production).filter(shadow_of);
             all.filter(|sample| sample.label("outcome") == Some(outcome)).map(|sample| sample.value).sum::<f64>()
         };
-        let difference = self.of("tf_persist_shadow_largest_difference", model, production).filter(shadow_of);
+        let difference = self.of(LARGEST_DIFFERENCE, model, production).filter(shadow_of);
         Counts {
             candidate: self.traffic(model, candidate),
             production: self.traffic(model, production),
@@ -134,19 +146,38 @@ impl Page {
                 differs: shadowed("differs"),
                 failed: shadowed("failed"),
                 dropped: shadowed("dropped"),
-                largest_difference: difference.map(|sample| sample.value).fold(0.0, f64::max),
+                // JSON, as the state is written, has no infinity.
+                largest_difference: difference.map(|sample| sample.value.min(INFINITE)).fold(0.0, f64::max),
             },
         }
     }
 }
 
 impl Counts {
-    /// What was counted since. A server that was started anew counts from 0.
+    /// Whether the server was started anew since, and counts from 0. Times are sums in any order, so they do not tell.
+    pub(crate) fn is_anew(&self, before: &Self) -> bool {
+        let traffic = |now: &Traffic, before: &Traffic| {
+            now.requests < before.requests
+                || now.failures < before.failures
+                || now.refused < before.refused
+                || now.timed < before.timed
+        };
+        let (now, past) = (&self.shadow, &before.shadow);
+        traffic(&self.candidate, &before.candidate)
+            || traffic(&self.production, &before.production)
+            || now.same < past.same
+            || now.differs < past.differs
+            || now.failed < past.failed
+            || now.dropped < past.dropped
+    }
+
+    /// What was counted since.
     pub(crate) fn since(&self, before: &Self) -> Self {
-        let less = |now: f64, before: f64| if now >= before { now - before } else { now };
+        let less = |now: f64, before: f64| (now - before).max(0.0);
         let traffic = |now: &Traffic, before: &Traffic| Traffic {
             requests: less(now.requests, before.requests),
             failures: less(now.failures, before.failures),
+            refused: less(now.refused, before.refused),
             seconds: less(now.seconds, before.seconds),
             timed: less(now.timed, before.timed),
         };
@@ -169,6 +200,12 @@ impl Traffic {
     /// The share of failed requests.
     pub(crate) fn failure_rate(&self) -> f64 {
         if self.requests > 0.0 { self.failures / self.requests } else { 0.0 }
+    }
+
+    /// The share of requests that were refused by a mistake of the client.
+    pub(crate) fn refusal_rate(&self) -> f64 {
+        let all = self.requests + self.refused;
+        if all > 0.0 { self.refused / all } else { 0.0 }
     }
 
     /// The mean time of a request in seconds.

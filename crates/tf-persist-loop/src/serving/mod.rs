@@ -5,7 +5,7 @@ mod metrics;
 mod traffic;
 
 pub(crate) use client::Server;
-pub(crate) use metrics::Page;
+pub(crate) use metrics::{INFINITE, Page, is_of_client};
 pub(crate) use traffic::{Rules, has_rules, write};
 
 #[cfg(test)]

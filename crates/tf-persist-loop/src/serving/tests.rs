@@ -28,7 +28,7 @@ fn counts_of_versions() {
     assert!(page.counts_versions());
     assert_eq!(page.share("m", 2), Some(0.05));
     let counts = page.counts("m", 2, 1);
-    assert_eq!(counts.candidate, Traffic { requests: 5.0, failures: 1.0, seconds: 0.5, timed: 5.0 });
+    assert_eq!(counts.candidate, Traffic { requests: 5.0, failures: 1.0, refused: 7.0, seconds: 0.5, timed: 5.0 });
     assert_eq!(
         (counts.production.requests, counts.shadow.differs, counts.shadow.largest_difference),
         (95.0, 3.0, 0.25)
@@ -41,8 +41,28 @@ fn counts_of_versions() {
 #[test]
 fn a_server_that_was_started_anew_counts_from_0() {
     let traffic = |requests: f64| Counts { candidate: Traffic { requests, ..Traffic::default() }, ..Counts::default() };
+    assert!(!traffic(12.0).is_anew(&traffic(10.0)));
     assert_eq!(traffic(12.0).since(&traffic(10.0)).candidate.requests, 2.0);
-    assert_eq!(traffic(3.0).since(&traffic(10.0)).candidate.requests, 3.0);
+    // All counts are those of a new server as soon as one is.
+    assert!(traffic(3.0).is_anew(&traffic(10.0)));
+    let mut later = traffic(20.0);
+    later.production.requests = 5.0;
+    assert!(traffic(30.0).is_anew(&later));
+}
+
+#[test]
+fn only_a_difference_may_be_infinite() {
+    let page = Page::parse(
+        "tf_persist_version_requests_total{model=\"m\",version=\"2\",status=\"OK\"} NaN\n\
+         tf_persist_version_requests_total{model=\"m\",version=\"2\",status=\"OK\"} +Inf\n\
+         tf_persist_version_requests_total{model=\"m\",version=\"2\",status=\"OK\"} -4\n\
+         tf_persist_version_requests_total{model=\"m\",version=\"2\",status=\"OK\"} 3\n\
+         tf_persist_shadow_largest_difference{model=\"m\",version=\"1\",shadow=\"2\"} +Inf\n",
+    );
+    let counts = page.counts("m", 2, 1);
+    assert_eq!((counts.candidate.requests, counts.shadow.largest_difference), (3.0, INFINITE));
+    let text = serde_json::to_string(&counts).unwrap();
+    assert_eq!(serde_json::from_str::<Counts>(&text).unwrap(), counts);
 }
 
 #[test]

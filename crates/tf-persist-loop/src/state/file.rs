@@ -109,7 +109,19 @@ fn decode(bytes: &[u8]) -> Result<State, String> {
     if format != 1 {
         return Err(format!("it has format {format}, and this version of tf-persist knows format 1"));
     }
-    serde_json::from_slice(bytes).map_err(|error| error.to_string())
+    let state: State = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    match &state.attempt {
+        Some(attempt) if !is_plain(&attempt.id) => {
+            Err(format!("the attempt `{}` has no plain name", attempt.id.escape_debug()))
+        }
+        _ => Ok(state),
+    }
+}
+
+/// Whether an attempt may have this id, which becomes the name of a folder.
+fn is_plain(id: &str) -> bool {
+    let is_usual = |character: char| character.is_ascii_alphanumeric() || "-_ ".contains(character);
+    (1..=100).contains(&id.len()) && id.chars().all(is_usual)
 }
 
 /// Makes the contents of a folder durable.

@@ -41,7 +41,11 @@ pub(crate) enum Step {
     /// The trained model is measured.
     Gating,
     /// It becomes a version.
-    Publishing,
+    Publishing {
+        /// When the server was first asked to take rules.
+        #[serde(default)]
+        since: Option<Timestamp>,
+    },
     /// Its answers are compared and dropped.
     Shadow {
         /// When the step began.
@@ -59,7 +63,11 @@ pub(crate) enum Step {
         counted: Option<Counts>,
     },
     /// The label moves to it.
-    Promoting,
+    Promoting {
+        /// When the server was first asked for it.
+        #[serde(default)]
+        since: Option<Timestamp>,
+    },
     /// It is in production and watched.
     Guarding {
         /// When it came into production.
@@ -81,10 +89,10 @@ impl Step {
             Self::Watching => "watching",
             Self::Training => "training",
             Self::Gating => "gating",
-            Self::Publishing => "publishing",
+            Self::Publishing { .. } => "publishing",
             Self::Shadow { .. } => "shadow",
             Self::Canary { .. } => "canary",
-            Self::Promoting => "promoting",
+            Self::Promoting { .. } => "promoting",
             Self::Guarding { .. } => "guarding",
             Self::RollingBack => "rolling back",
             Self::Ending { .. } => "ending",
@@ -106,6 +114,12 @@ pub(crate) struct Attempt {
     pub(crate) metric: Option<f64>,
     /// How often its training was begun.
     pub(crate) tries: u32,
+    /// How often the trained model was begun to be measured.
+    #[serde(default)]
+    pub(crate) measured: u32,
+    /// Whether the version in production before has a label that keeps it from being deleted.
+    #[serde(default)]
+    pub(crate) is_held: bool,
 }
 
 /// Counts of a server, of which later counts are subtracted.
@@ -126,6 +140,9 @@ pub(crate) struct Counts {
 pub(crate) struct Traffic {
     pub(crate) requests: f64,
     pub(crate) failures: f64,
+    /// By mistakes of clients, which are not among the requests.
+    #[serde(default)]
+    pub(crate) refused: f64,
     /// Of all requests, and their number as the histogram has it.
     pub(crate) seconds: f64,
     pub(crate) timed: f64,
@@ -160,7 +177,7 @@ impl State {
 
     /// The number of the next decision.
     pub(crate) fn next_decision(&self) -> u64 {
-        self.decision.as_ref().map_or(1, |last| last.number + 1)
+        self.decision.as_ref().map_or(1, |last| last.number.saturating_add(1))
     }
 }
 

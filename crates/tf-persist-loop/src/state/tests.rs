@@ -46,6 +46,18 @@ fn a_damaged_state_is_a_sentence() {
     let (_folder, store) = store();
     let folder = Folder::take(&store, &"m".parse().unwrap()).unwrap();
     let path = store.loop_folder(&"m".parse().unwrap()).join("state.json");
+    let attempt = Attempt {
+        id: "../../1".into(),
+        production: 1,
+        version: None,
+        metric: None,
+        tries: 0,
+        measured: 0,
+        is_held: false,
+    };
+    folder.write(&State { attempt: Some(attempt), ..State::new(Timestamp::UNIX_EPOCH) }).unwrap();
+    let error = folder.read().unwrap_err().to_string();
+    assert!(error.ends_with("is damaged: the attempt `../../1` has no plain name"), "{error}");
     for (text, reason) in
         [("{", "EOF while parsing"), ("{\"format\": 2}", "it has format 2, and"), ("{}", "missing field")]
     {

@@ -158,6 +158,7 @@ fn from_file(file: StateFile, reference: Option<&Reference>) -> Result<State, St
         target: file.target,
         labels: file.labels,
         quality: file.quality,
+        unanswered: 0,
         window: file.window,
         windows: file.windows,
         slice_names: file.slice_names,

@@ -11,7 +11,7 @@ pub(crate) use group::Group;
 pub(crate) use traffic::{Traffic, bump};
 
 use crate::error::{MonitorError, Result};
-use crate::plan::Plan;
+use crate::plan::{Plan, Side};
 use crate::quality::{LabelCounts, Quality, Target};
 use crate::reference::{Reference, empty_tally};
 use crate::tally::Tally;
@@ -40,6 +40,8 @@ pub struct State {
     pub(crate) target: Option<Target>,
     pub(crate) labels: LabelCounts,
     pub(crate) quality: Quality,
+    /// Rows with a label whose answer has another shape or is absent. A file does not have them.
+    pub(crate) unanswered: u64,
     /// The length of a window in microseconds, and windows by their beginning.
     pub(crate) window: Option<i64>,
     pub(crate) windows: BTreeMap<i64, Group>,
@@ -71,12 +73,27 @@ impl State {
             target: None,
             labels: LabelCounts::default(),
             quality: Quality::default(),
+            unanswered: 0,
             window: None,
             windows: BTreeMap::new(),
             slice_names: Vec::new(),
             slices: BTreeMap::new(),
             notes: Vec::new(),
         }
+    }
+
+    /// Rows with a label that do not count in the figures of quality: their answer is absent, NaN or of another shape,
+    /// or the label does not go with the output.
+    #[must_use]
+    pub fn unjudged(&self) -> u64 {
+        self.quality.unusable + self.unanswered
+    }
+
+    /// Answered requests that have an output with another number of elements or another type than expected.
+    #[must_use]
+    pub fn differing_outputs(&self) -> u64 {
+        let outputs = self.plan.tensors.iter().filter(|tensor| tensor.side == Side::Output);
+        outputs.filter_map(|tensor| self.traffic.differing.get(&tensor.name)).copied().max().unwrap_or(0)
     }
 
     /// Adds what was counted elsewhere: of another server, or of another part of a log.
@@ -106,6 +123,7 @@ impl State {
         }
         self.labels.merge(&other.labels);
         self.quality.merge(&other.quality);
+        self.unanswered += other.unanswered;
         for (start, group) in &other.windows {
             if let Some(own) = self.window_at(*start) {
                 own.merge(group);

@@ -18,6 +18,7 @@ use crate::log::{LogFile, Piece, find, for_each_piece};
 use crate::plan::{Layout, Plan, Side, TensorPlan};
 use crate::quality::{Labels, Target, Task, UNKNOWN};
 use crate::reference::{FeatureReference, Reference};
+use crate::report::{Report, Thresholds, TrafficReport};
 use crate::state::State;
 use crate::tally::{Edges, NumberTally, Range, Tally};
 use look::look;
@@ -82,6 +83,24 @@ impl Settings {
         };
         self.slices.iter().map(find).collect()
     }
+}
+
+/// Counts requests and failures, whatever was asked and answered: logs without one answered request will do.
+///
+/// # Errors
+/// If a file cannot be read, or the log has other models only.
+pub fn count_requests(paths: &[PathBuf], settings: &Settings) -> Result<TrafficReport> {
+    let mut files = find(paths)?;
+    if let Some(since) = settings.since {
+        files.retain(|file| !file.is_older_than(since));
+    }
+    let wanted = look(&files, settings)?.choose(settings, None)?;
+    let plan = Plan { is_batched: false, tensors: Vec::new(), features: Vec::new() };
+    let empty = State::new(Arc::new(plan), None, None);
+    let filter = Filter::new(settings);
+    let worker = || Worker::new(empty.clone(), &wanted, None, None, &[]).only(filter);
+    let (counted, _) = count(&files, settings, worker)?;
+    Ok(Report::new(&counted, None, Thresholds::default())?.traffic)
 }
 
 /// Counts the exchanges of logs: files, and folders of files. With a reference, numbers are counted in its bins.

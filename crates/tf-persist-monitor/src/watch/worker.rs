@@ -253,7 +253,13 @@ impl<'w> Worker<'w> {
             }
             let quality = match (&target, output, label.and_then(|label| label.of_row(row, rows))) {
                 (Some(target), Some(output), Some(label)) => {
-                    answer(output, row, rows, plan.is_batched).map(|answer| (target, answer, label))
+                    let answer = answer(output, row, rows, plan.is_batched);
+                    self.state.unanswered += u64::from(answer.is_none());
+                    answer.map(|answer| (target, answer, label))
+                }
+                (Some(_), None, Some(_)) => {
+                    self.state.unanswered += 1;
+                    None
                 }
                 _ => None,
             };
