@@ -169,6 +169,12 @@ fn kept(time: Length, seen: &Seen, unseen: Option<&str>) -> String {
     let unseen =
         unseen.map_or_else(String::new, |error| format!("; answers and labels could not be looked at: {error}"));
     match requests {
+        0 if seen.refused > 0 => {
+            format!(
+                "it answered nothing: all {} requests to it were refused as mistakes of clients{unseen}",
+                seen.refused
+            )
+        }
         0 => format!("no request to it was seen within {time}, so that nothing speaks against it{unseen}"),
         _ if !unseen.is_empty() => format!("{requests} requests did not fail more often than they may{unseen}"),
         _ => format!("{requests} requests and {labelled} labelled rows were as expected"),

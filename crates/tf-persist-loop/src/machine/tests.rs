@@ -160,19 +160,30 @@ fn only_the_label_of_the_attempt_is_tidied_up() {
 }
 
 #[test]
-fn the_guard_ends_although_labels_cannot_be_read() {
-    let (folder, mut it) = in_step(Step::Guarding { since: Timestamp::UNIX_EPOCH }, "");
-    promote(&it);
+fn failures_count_although_nothing_was_answered_and_labels_cannot_be_read() {
     let line = |code: &str| {
         let of = "\"time\":\"2026-01-01T00:00:00Z\",\"model\":\"m\",\"version\":2,\"signature\":\"serving_default\"";
         format!("{{{of},\"status\":\"{code}\",\"inputs\":{{\"x\":[1.0]}}}}\n")
     };
-    std::fs::create_dir(folder.path().join("l")).unwrap();
-    std::fs::write(folder.path().join("l/a.jsonl"), line("INTERNAL").repeat(20) + &line("INVALID_ARGUMENT")).unwrap();
-    std::fs::write(folder.path().join("labels.csv"), [0xff, 0, 0xff]).unwrap();
-    it.config.watch.labels = vec![folder.path().join("labels.csv")];
-    it.advance().unwrap();
-    assert_eq!(last(&it), ("roll_back".to_owned(), "20 of 20 requests failed, and 5% may".to_owned()));
+    for (code, has_labels) in [("INTERNAL", false), ("INTERNAL", true), ("INVALID_ARGUMENT", true)] {
+        let (folder, mut it) = in_step(Step::Guarding { since: Timestamp::UNIX_EPOCH }, "");
+        promote(&it);
+        std::fs::create_dir(folder.path().join("l")).unwrap();
+        std::fs::write(folder.path().join("l/a.jsonl"), line(code).repeat(20) + &line("INVALID_ARGUMENT")).unwrap();
+        if has_labels {
+            std::fs::write(folder.path().join("labels.csv"), [0xff, 0, 0xff]).unwrap();
+            it.config.watch.labels = vec![folder.path().join("labels.csv")];
+        }
+        it.advance().unwrap();
+        let (decision, reason) = last(&it);
+        if code == "INTERNAL" {
+            assert_eq!((decision.as_str(), reason.as_str()), ("roll_back", "20 of 20 requests failed, and 5% may"));
+        } else {
+            let is_told = reason.starts_with("it answered nothing: all 21 requests")
+                && reason.contains("could not be looked at: ");
+            assert!(decision == "keep" && is_told, "{decision}: {reason}");
+        }
+    }
 }
 
 #[test]
