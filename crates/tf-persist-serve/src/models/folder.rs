@@ -139,9 +139,9 @@ fn stamp(path: &Path, depth: usize, left: &mut usize, digest: &mut StableHasher)
     }
 }
 
-/// Hashes length, number and times. The number of the inode shows that a file was replaced by one of the same length and
-/// times, which are as coarse as the system's clock. What folders have of them is left out: it adds nothing to the names
-/// in the folder, and changes when the folder itself is renamed.
+/// Hashes length, inode and times. The inode shows that a file was replaced by one of the same length and times, which
+/// are as coarse as the system's clock. The times of folders are left out: they add nothing to the names in the folder,
+/// and change when the folder itself is renamed.
 fn note(metadata: &Metadata, digest: &mut StableHasher) {
     if metadata.is_dir() {
         return;

@@ -214,8 +214,8 @@ impl Job {
 }
 
 /// How an answer differs from the expected one by more than the tolerance, if it does; and the largest absolute
-/// difference of a floating-point number, if any were compared. It is infinite where an answer differs by more than such
-/// numbers tell: by NaN, shape, dtype, names, integers or texts.
+/// difference of a floating-point number, if any were compared. It is infinite where an answer differs in more than
+/// such numbers: by NaN, shape, dtype, names, integers or texts.
 pub(super) fn compare(found: &InferenceResponse, expected: &InferenceResponse) -> (Option<String>, Option<f64>) {
     let (mut why, mut largest) = (None, None);
     if let Some((name, _)) = found.iter().find(|(name, _)| expected.iter().all(|(other, _)| other != name)) {
