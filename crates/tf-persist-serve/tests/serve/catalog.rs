@@ -9,15 +9,13 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use tf_persist_core::Tensor;
-use tf_persist_core::checkpoint::{CheckpointReader, CheckpointWriter};
 use tf_persist_core::tensor::proto::to_proto;
 use tf_persist_proto::serving as pb;
 use tf_persist_serve::{Catalog, CatalogModel, ModelSource};
-use tf_persist_testing::{copy_folder, model};
 
 use crate::common::TestServer;
 use crate::common::grpc::{GrpcServer, spec};
-use crate::common::models::{has_tensorflow, load_options};
+use crate::common::models::{half_plus, has_tensorflow, load_options};
 use crate::common::server::eventually;
 use crate::grpc::PREDICT;
 
@@ -35,19 +33,7 @@ impl Versions {
     /// Adds a version that adds this number to half of its input.
     fn put(&self, version: i64, plus: f32) -> PathBuf {
         let path = self.folder.path().join(version.to_string());
-        copy_folder(&model("half_plus_two"), &path);
-        fs::remove_dir_all(path.join("variables")).unwrap();
-        let original = CheckpointReader::open(model("half_plus_two").join("variables/variables")).unwrap();
-        let mut changed = CheckpointWriter::create(path.join("variables/variables")).unwrap();
-        for entry in &original.index().entries {
-            match entry.key.as_str() {
-                key @ "b/.ATTRIBUTES/VARIABLE_VALUE" => {
-                    changed.add(key, &Tensor::from_slice(&[], &[plus]).unwrap()).unwrap();
-                }
-                key => changed.add_from(key, &original, key).unwrap(),
-            }
-        }
-        changed.finish().unwrap();
+        half_plus(&path, plus);
         path
     }
 

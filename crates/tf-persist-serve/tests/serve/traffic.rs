@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tf_persist_core::Tensor;
-use tf_persist_core::checkpoint::{CheckpointReader, CheckpointWriter};
 use tf_persist_core::tensor::proto::to_proto;
 use tf_persist_proto::bytes::Bytes;
 use tf_persist_proto::open_inference::grpc_service::model_infer_request::InferInputTensor;
@@ -20,14 +19,14 @@ use tf_persist_serve::{
     ModelSource, Platform, RequestLogFormat, RequestLogSettings, SageMaker, Server, Settings, TrafficFile,
     TrafficSource, Vertex,
 };
-use tf_persist_testing::{copy_folder, model};
+use tf_persist_testing::copy_folder;
 use tokio::io::AsyncWriteExt;
 use tokio::task::JoinSet;
 
 use crate::common::TestServer;
 use crate::common::grpc::{GrpcServer, spec};
 use crate::common::http::{Response, read};
-use crate::common::models::{has_tensorflow, load_options, testdata};
+use crate::common::models::{half_plus, has_tensorflow, load_options, testdata};
 use crate::common::server::eventually;
 use crate::grpc::PREDICT;
 
@@ -62,19 +61,7 @@ impl Place {
     /// Adds a version that adds this number to half of its input.
     fn put(&self, version: i64, plus: f32) {
         let path = self.0.path().join("new");
-        copy_folder(&model("half_plus_two"), &path);
-        fs::remove_dir_all(path.join("variables")).unwrap();
-        let original = CheckpointReader::open(model("half_plus_two").join("variables/variables")).unwrap();
-        let mut changed = CheckpointWriter::create(path.join("variables/variables")).unwrap();
-        for entry in &original.index().entries {
-            match entry.key.as_str() {
-                key @ "b/.ATTRIBUTES/VARIABLE_VALUE" => {
-                    changed.add(key, &Tensor::from_slice(&[], &[plus]).unwrap()).unwrap();
-                }
-                key => changed.add_from(key, &original, key).unwrap(),
-            }
-        }
-        changed.finish().unwrap();
+        half_plus(&path, plus);
         fs::create_dir_all(self.0.path().join("m")).unwrap();
         fs::rename(path, self.version(version)).unwrap();
     }
