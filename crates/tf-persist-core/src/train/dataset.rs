@@ -107,8 +107,15 @@ impl Dataset {
         hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// Copies these rows of all arrays into new memory, which TensorFlow adopts.
-    pub(super) fn batch(&self, rows: &[usize]) -> Result<Vec<(&str, Tensor)>> {
+    /// Copies these rows of all arrays, in this order, into new memory, which TensorFlow adopts: `[rows.len(), …]` of
+    /// each array `[n, …]`, with its dtype.
+    ///
+    /// # Errors
+    /// If an array cannot be read.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn batch(&self, rows: &[usize]) -> Result<Vec<(&str, Tensor)>> {
         self.arrays().map(|(name, array)| Ok((name, gather(array, self.rows, rows)?))).collect()
     }
 

@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 use tf_persist_core::train::Dataset;
-use tf_persist_core::{DType, Strings, Tensor};
+use tf_persist_core::{DType, Tensor};
 
 use super::Arrays;
 use crate::error::{LoopError, Result};
@@ -31,7 +31,7 @@ pub(crate) fn split(data: &Dataset, share: f64) -> Result<(Arrays, Arrays)> {
         }
     }
     let take = |rows: &[usize]| -> Result<Arrays> {
-        data.arrays().map(|(name, tensor)| Ok((name.to_owned(), gather(tensor, data.rows(), rows)?))).collect()
+        Ok(data.batch(rows)?.into_iter().map(|(name, tensor)| (name.to_owned(), tensor)).collect())
     };
     Ok((take(&trained)?, take(&held_out)?))
 }
@@ -51,28 +51,4 @@ fn hash_row(tensor: &Tensor, row: usize, rows: usize, hasher: &mut Sha256) -> Re
     let width = bytes.len() / rows;
     hasher.update(bytes.get(row * width..(row + 1) * width).unwrap_or_default());
     Ok(())
-}
-
-/// Copies rows of an array that has `all` rows.
-fn gather(tensor: &Tensor, all: usize, rows: &[usize]) -> Result<Tensor> {
-    let mut shape = tensor.shape().to_vec();
-    if let Some(first) = shape.first_mut() {
-        *first = rows.len();
-    }
-    if tensor.dtype() == DType::String {
-        let strings = tensor.strings()?;
-        let width = strings.len() / all;
-        let mut gathered = Strings::with_capacity(rows.len() * width, 0);
-        for row in rows {
-            (row * width..(row + 1) * width).for_each(|index| gathered.push(strings.get(index).unwrap_or_default()));
-        }
-        return Ok(Tensor::from_string_array(&shape, gathered)?);
-    }
-    let bytes = tensor.bytes()?;
-    let width = bytes.len() / all;
-    let mut gathered = Vec::with_capacity(rows.len() * width);
-    for row in rows {
-        gathered.extend_from_slice(bytes.get(row * width..(row + 1) * width).unwrap_or_default());
-    }
-    Ok(Tensor::from_bytes(tensor.dtype(), &shape, &gathered)?)
 }

@@ -120,6 +120,21 @@ impl Loop {
         promote.map_or(Length::from_secs(0), |promote| of(promote).unwrap_or(promote.patience))
     }
 
+    /// Has the server load the new version and take rules. The counts from then on, or why it cannot load it.
+    fn begin(
+        &self,
+        version: u64,
+        production: u64,
+        rules: &Rules,
+        in_force: impl Fn(&Page, &str) -> bool,
+    ) -> Result<Result<Counts, String>> {
+        if let Some(failed) = self.load(version)? {
+            return Ok(Err(failed));
+        }
+        self.put_rules(rules, in_force)?;
+        Ok(Ok(self.page()?.counts(self.config.model.as_str(), version, production)))
+    }
+
     pub(super) fn shadow(&mut self, since: Timestamp, counted: Option<Counts>) -> Result<Progress> {
         if let Some(progress) = self.abandoned()? {
             return Ok(progress);
@@ -131,13 +146,8 @@ impl Loop {
         let (version, production) = self.candidate()?;
         let Some(counted) = counted else {
             let rules = Rules { shadows: vec![promote.label.to_string()], ..self.base_rules() };
-            let begun = self.load(version).and_then(|failed| match failed {
-                Some(failed) => Ok(Err(failed)),
-                None => {
-                    self.put_rules(&rules, |page, model| page.share(model, production) == Some(1.0))?;
-                    Ok(Ok(self.page()?.counts(self.config.model.as_str(), version, production)))
-                }
-            });
+            let begun =
+                self.begin(version, production, &rules, |page, model| page.share(model, production) == Some(1.0));
             return match begun {
                 Ok(Ok(counts)) => self.go(Step::Shadow { since, counted: Some(counts) }),
                 Ok(Err(failed)) => self.fail("refuse", failed, Numbers::new()),
@@ -217,13 +227,8 @@ impl Loop {
                 vec![(self.config.label.to_string(), 100 - step.share), (promote.label.to_string(), step.share)];
             let (rules, share) = (Rules { weights, shadows: Vec::new() }, f64::from(step.share) / 100.0);
             let is_near = |found: f64| (found - share).abs() < NEAR;
-            let begun = self.load(version).and_then(|failed| match failed {
-                Some(failed) => Ok(Err(failed)),
-                None => {
-                    self.put_rules(&rules, |page, model| page.share(model, version).is_some_and(is_near))?;
-                    Ok(Ok(self.page()?.counts(self.config.model.as_str(), version, production)))
-                }
-            });
+            let begun =
+                self.begin(version, production, &rules, |page, model| page.share(model, version).is_some_and(is_near));
             return match begun {
                 Ok(Ok(counts)) => self.go(Step::Canary { index, since, counted: Some(counts) }),
                 Ok(Err(failed)) => self.fail("refuse", failed, Numbers::new()),
