@@ -1,13 +1,13 @@
 //! What a version consists of.
 
 use std::collections::HashSet;
-use std::fmt::Write as _;
 use std::path::Path;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
+use tf_persist_savedmodel::internals::push_hex;
 use tf_persist_savedmodel::saved_model::TensorInfo;
 use tf_persist_savedmodel::{SavedModel, SignatureDef, printable};
 
@@ -216,10 +216,9 @@ fn summary(signature: &SignatureDef) -> SignatureSummary {
 
 /// Hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    let mut text = String::with_capacity(2 * bytes.len());
+    push_hex(&mut text, bytes);
+    text
 }
 
 #[cfg(test)]

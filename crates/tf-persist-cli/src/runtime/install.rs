@@ -11,6 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use sha2::{Digest, Sha256};
 use tf_persist_core::runtime::cache_folder;
 use tf_persist_core::scratch::Scratch;
+use tf_persist_savedmodel::internals::push_hex;
 use zip::ZipArchive;
 
 use super::args::InstallArgs;
@@ -130,7 +131,8 @@ fn check(wheel: &Path, expected: &str) -> anyhow::Result<()> {
             len => hasher.update(&block[..len]),
         }
     }
-    let found: String = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut found = String::new();
+    push_hex(&mut found, &hasher.finalize());
     if found != expected {
         bail!("the wheel has the SHA-256 {found}, not {expected}; nothing was installed");
     }

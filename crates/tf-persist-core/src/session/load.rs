@@ -49,6 +49,8 @@ pub(super) struct Checked<'m> {
     unrestored: Unrestored,
     ignored: Vec<UnknownAttribute>,
     other_threads: Option<i32>,
+    /// Whether it is an optimised model, and may be treated as one.
+    pub(super) is_optimized: bool,
 }
 
 impl<'m> Checked<'m> {
@@ -77,7 +79,8 @@ impl<'m> Checked<'m> {
         }
         let ignored = model.unknown_attributes(&meta_graph, ops.as_ref());
         let other_threads = options.other_intra_op_threads();
-        Ok(Self { model, meta_graph, runtime, unrestored, ignored, other_threads })
+        let is_optimized = options.optimize != Optimize::Off && model.optimized().is_ok_and(|found| found.is_some());
+        Ok(Self { model, meta_graph, runtime, unrestored, ignored, other_threads, is_optimized })
     }
 
     pub(super) fn tensorflow_version(&self) -> &str {
@@ -88,7 +91,7 @@ impl<'m> Checked<'m> {
     pub(super) fn load(&self, options: &LoadOptions) -> Result<LoadedModel> {
         let model = self.model;
         let mut load_folder = LoadFolder::create(model, &self.meta_graph, options, self.runtime.library())?;
-        let config = options.config()?;
+        let config = if self.is_optimized { options.config_of_changed_graph() } else { options.config() }?;
         let mut session = self.open_session(options, &config, &load_folder);
         if let Err(error) = &session
             && let Some(other) = load_folder.fallback(error, model, options)

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 use tf_persist_savedmodel::DType;
+use tf_persist_savedmodel::internals::push_hex;
 use tf_persist_savedmodel::tensor::{Strings, Tensor, npz};
 
 use crate::error::{Error, Result};
@@ -104,7 +105,9 @@ impl Dataset {
                 hasher.update(bytes);
             }
         }
-        hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        let mut digest = String::new();
+        push_hex(&mut digest, &hasher.finalize());
+        digest
     }
 
     /// Copies these rows of all arrays, in this order, into new memory, which TensorFlow adopts: `[rows.len(), …]` of

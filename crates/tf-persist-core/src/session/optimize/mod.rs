@@ -31,6 +31,7 @@ const MAX_TRIED_BYTES: u64 = 512 << 20;
 
 /// Why nothing becomes a constant.
 const NO_VARIABLES: &str = "it has no variables";
+const OPTIMIZED: &str = "it was optimised when it was exported";
 
 /// Why a form was not tried that may be the better one at another time.
 const TIME_WAS_OVER: &str = "the time for the trial was over";
@@ -236,7 +237,8 @@ fn as_remembered(checked: &Checked<'_>, options: &LoadOptions, done: Optimizatio
 pub(super) fn fastest(checked: &Checked<'_>, options: &LoadOptions, with_trial: bool) -> Result<LoadedModel> {
     let has_variables = checked.model.variables().is_ok_and(|variables| variables.index.is_some());
     let nothing_to_try = !has_variables && options.inter_op_threads != 0;
-    if let Some(reason) = nothing_to_try.then(|| NO_VARIABLES.to_owned()).or_else(|| untried(checked)) {
+    let no_variables = if checked.is_optimized { OPTIMIZED } else { NO_VARIABLES };
+    if let Some(reason) = nothing_to_try.then(|| no_variables.to_owned()).or_else(|| untried(checked)) {
         return Ok(checked.load(options)?.with(Optimization::none(reason)));
     }
     let remembered = Remembered::new(checked, options);
@@ -254,7 +256,7 @@ pub(super) fn fastest(checked: &Checked<'_>, options: &LoadOptions, with_trial: 
         Ok(trial) => trial,
         Err(reason) => return Ok(original.with(Optimization::none(reason))),
     };
-    let not_frozen = (!has_variables).then(|| NO_VARIABLES.to_owned());
+    let not_frozen = (!has_variables).then(|| no_variables.to_owned());
     let mut candidates = Candidates { checked, options, trial: &trial, end, tried: 0, best: None, not_frozen };
     // Constants alone are slower than what they make possible.
     let _ = has_variables && (candidates.try_form(Form::Simplified) || candidates.try_form(Form::Constants));

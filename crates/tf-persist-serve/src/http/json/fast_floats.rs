@@ -36,14 +36,17 @@ fn decimal(text: &[u8], at: usize) -> Option<(f32, usize)> {
     Some((f32::from_bits(value.to_bits() | sign), length + usize::from(minus)))
 }
 
-/// A number without a sign that has one digit before the point and one to seven after it.
+/// A number without a sign that has one digit before the point and up to 19 digits in all.
 #[inline(always)]
 fn short(rest: &[u8; UNSIGNED]) -> Option<(f32, usize)> {
     let whole = rest[0].wrapping_sub(b'0');
     let eight = word(rest, 2);
     let bits = digit_bits(eight);
-    if whole > 9 || rest[1] != b'.' || bits == 0 || bits == u64::BITS {
+    if whole > 9 || rest[1] != b'.' || bits == 0 {
         return None;
+    }
+    if bits == u64::BITS {
+        return sixteen(rest, u64::from(whole) * 100_000_000 + eight_digits(eight));
     }
     let (digits, next) = (bits as usize / 8, (eight >> bits) as u8);
     if next | 0x20 == b'e' {
@@ -53,6 +56,28 @@ fn short(rest: &[u8; UNSIGNED]) -> Option<(f32, usize)> {
     // Both operands are exact, so the result is rounded once.
     let value = mantissa.cast_signed() as f64 / EXACT[digits];
     Some((value as f32, 2 + digits))
+}
+
+/// The same with eight digits after the point, which are in the mantissa, and up to ten more.
+#[inline]
+fn sixteen(rest: &[u8; UNSIGNED], before: u64) -> Option<(f32, usize)> {
+    let eight = word(rest, 10);
+    let bits = digit_bits(eight);
+    let fraction = if bits < u64::BITS {
+        Fraction::end(before, 8, eight, bits)
+    } else {
+        let last = word(rest, 18);
+        let bits = digit_bits(last);
+        if bits > 16 {
+            return None;
+        }
+        Fraction::end(before * 100_000_000 + eight_digits(eight), 16, last, bits)
+    };
+    let value = fraction.mantissa as f64 / EXACT[fraction.digits];
+    if fraction.next | 0x20 == b'e' || fraction.mantissa > EXACT_INTEGER && !rounds_safely(value) {
+        return None;
+    }
+    Some((value as f32, 2 + fraction.digits))
 }
 
 /// A number without a sign that has up to seven digits before the point, if there is one, and up to 19 after it.

@@ -78,7 +78,7 @@ proptest! {
         let separator = |space: usize| ["", "", "", "", "", "", "", "", " ", "\n  ", "\t", "\r\n"][space];
         let mut body = String::from("{\"instances\":[");
         for (index, row) in rows.iter().enumerate() {
-            body.push_str(if index > 0 { ",[" } else { "[" });
+            body.push_str(if index == 0 { "[" } else { [",[", ", [", ",\n["][index % 3] });
             for (place, (token, space)) in row.iter().enumerate() {
                 let comma = if place > 0 { "," } else { "" };
                 body.extend([comma, separator(*space), token, separator((space * 5) % 12)]);
