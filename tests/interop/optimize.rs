@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use tensorflow::{DataType, Output, Scope, Shape, ops};
+use tensorflow::{DataType, Operation, Output, Scope, Shape, ops};
 use tf_persist_core::runtime::Runtime;
 use tf_persist_core::tensor::Tolerance;
 use tf_persist_core::warmup::Recorder;
@@ -121,25 +121,102 @@ fn batch_normalisation_is_folded_within_rounding() {
     assert!(difference < 1e-5, "{difference}");
 }
 
+/// A node that refuses numbers below zero; `axes` are those of the tensor.
+fn refuses_negatives(x: Output, axes: &[i32], scope: &mut Scope) -> Operation {
+    let zero = ops::constant(0.0_f32, scope).unwrap();
+    let fits = ops::greater_equal(x.clone(), zero, scope).unwrap();
+    let axes = ops::constant(axes, scope).unwrap();
+    let all: Output = ops::all(fits, axes, scope).unwrap().into();
+    let mut graph = scope.graph_mut();
+    let mut node = graph.new_operation("Assert", "assert").unwrap();
+    node.add_input(all);
+    node.add_input_list(&[x]);
+    node.finish().unwrap()
+}
+
+/// Saves the graph from `x` to `y`.
+fn save_graph(scope: &Scope, folder: &Path) {
+    let signature = GraphSignature::new("serving_default").input("x", "x").output("y", "y");
+    ModelBuilder::new(scope.graph().graph_def().unwrap()).unwrap().signature(signature).save(folder).unwrap();
+}
+
+fn placeholder(sizes: &[Option<i64>], scope: &mut Scope) -> Output {
+    let shape = Shape::from(Some(sizes.to_vec()));
+    ops::Placeholder::new().dtype(DataType::Float).shape(shape).build(&mut scope.with_op_name("x")).unwrap().into()
+}
+
 /// A root that refuses numbers below zero.
 fn save_checked_root(folder: &Path) {
     let scope = &mut new_scope();
-    let x = ops::Placeholder::new().dtype(DataType::Float).shape(Shape::from(Some(vec![None])));
-    let x = x.build(&mut scope.with_op_name("x")).unwrap();
-    let zero = ops::constant(0.0_f32, scope).unwrap();
-    let fits = ops::greater_equal(x.clone(), zero, scope).unwrap();
-    let axis = ops::constant(0_i32, scope).unwrap();
-    let all: Output = ops::all(fits, axis, scope).unwrap().into();
-    let assert = {
-        let mut graph = scope.graph_mut();
-        let mut node = graph.new_operation("Assert", "assert").unwrap();
-        node.add_input(all);
-        node.add_input_list(&[x.clone().into()]);
-        node.finish().unwrap()
-    };
+    let x = placeholder(&[None], scope);
+    let assert = refuses_negatives(x.clone(), &[0], scope);
     ops::Sqrt::new().add_control_input(assert).build(x, &mut scope.with_op_name("y")).unwrap();
-    let signature = GraphSignature::new("serving_default").input("x", "x").output("y", "y");
-    ModelBuilder::new(scope.graph().graph_def().unwrap()).unwrap().signature(signature).save(folder).unwrap();
+    save_graph(scope, folder);
+}
+
+/// A matrix product whose bias, or whose scale behind the bias, waits for an assertion.
+#[test]
+fn folded_nodes_still_wait_for_assertions() {
+    for (waits, name) in [(0, "bias"), (1, "scale")] {
+        let scope = &mut new_scope();
+        let x = placeholder(&[None, Some(3)], scope);
+        let assert = refuses_negatives(x.clone(), &[0, 1], scope);
+        let product = ops::mat_mul(x, noise(&[3, 2], scope), scope).unwrap();
+        let (mut bias, mut mul) = (ops::BiasAdd::new(), ops::Mul::new());
+        match waits {
+            0 => bias = bias.add_control_input(assert),
+            _ => mul = mul.add_control_input(assert),
+        }
+        let biased = bias.build(product, noise(&[2], scope), scope).unwrap();
+        let scaled = mul.build(biased, noise(&[2], scope), scope).unwrap();
+        ops::relu(scaled, &mut scope.with_op_name("y")).unwrap();
+        let work = tempfile::tempdir().unwrap();
+        let folder = work.path().join("model");
+        save_graph(scope, &folder);
+        for optimize in [Optimize::Off, Optimize::On] {
+            let loaded = LoadedModel::load(&folder, LoadOptions::default().optimize(optimize)).unwrap();
+            let run = |value: f32| {
+                let x = Tensor::from_slice(&[1, 3], &[value; 3]).unwrap();
+                loaded.default_signature().unwrap().run([("x", &x)])
+            };
+            run(1.0).unwrap();
+            let refusal = run(-1.0).unwrap_err().to_string();
+            assert!(refusal.contains("assertion failed"), "{name} {optimize:?}: {refusal}");
+        }
+    }
+}
+
+/// An op of two inputs, or one, with a declared shape.
+fn shaped(op: &str, inputs: &[Output], frame: bool, sizes: &[Option<i64>], scope: &mut Scope) -> Output {
+    let name = scope.get_unique_name_for_op(op);
+    let mut graph = scope.graph_mut();
+    let mut node = graph.new_operation(op, &name).unwrap();
+    inputs.iter().for_each(|input| node.add_input(input.clone()));
+    if frame {
+        node.set_attr_string("frame_name", "frame").unwrap();
+    }
+    node.set_attr_shape_list("_output_shapes", &[Shape::from(Some(sizes.to_vec()))]).unwrap();
+    node.finish().unwrap().into()
+}
+
+/// A loop of TensorFlow 1 that runs once. The constants of a product in it have to be in it as well.
+#[test]
+fn products_in_loops_of_tensorflow_1_answer_the_same() {
+    let scope = &mut new_scope();
+    let (rows, result) = ([None, Some(5), Some(3)], [None, Some(5), Some(2)]);
+    let x = placeholder(&rows, scope);
+    let weights = noise(&[3, 2], scope);
+    let left = shaped("Enter", &[x], true, &rows, scope);
+    let right = shaped("Enter", &[weights], true, &[Some(3), Some(2)], scope);
+    let product = shaped("BatchMatMulV2", &[left, right], false, &result, scope);
+    let left = shaped("Exit", &[product], false, &result, scope);
+    ops::relu(left, &mut scope.with_op_name("y")).unwrap();
+    let work = tempfile::tempdir().unwrap();
+    let folder = work.path().join("model");
+    save_graph(scope, &folder);
+    let values: Vec<f32> = (0..30).map(|index| (index % 7) as f32 / 3.0 - 1.0).collect();
+    let input = Tensor::from_slice(&[2, 5, 3], &values).unwrap();
+    assert!(difference_of_simplified(&folder, ("x", &input)) < 1e-6);
 }
 
 #[test]

@@ -16,6 +16,7 @@ use crate::batching::InferenceRequest;
 use crate::metrics::VersionMetrics;
 use crate::models::ServedSignature;
 use crate::request_log::{CallInfo, Record, RequestLog};
+use crate::status::Status;
 use crate::traces::{RequestHead, RequestTrace, RequestTracer, TracedModel, TracedPhase, TracedRequest};
 use crate::traffic::{Shadowed, Traffic};
 
@@ -141,6 +142,12 @@ impl RequestScope {
         self.state().records.push(record);
     }
 
+    /// Notes that the request that this task answers failed after its signature ran.
+    pub(crate) fn note_failure(status: &Status) {
+        // Does nothing without a scope.
+        let _ = CURRENT.try_with(|scope| scope.state().records.iter_mut().for_each(|record| record.fail(status)));
+    }
+
     /// Adds a phase that has just ended to the trace.
     pub(crate) fn add_phase(&self, name: &'static str, elapsed: Duration) {
         if !self.is_traced {
@@ -158,6 +165,10 @@ impl RequestScope {
     pub(crate) fn finish(&self, status: u16) {
         let (records, trace, mut traced) = {
             let mut state = self.state();
+            let failure = failure(state.call.protocol, status);
+            if let Some(failure) = failure {
+                state.records.iter_mut().for_each(|record| record.fail(&failure));
+            }
             (std::mem::take(&mut state.records), state.trace.take(), std::mem::take(&mut state.traced))
         };
         let latency = self.started.elapsed();
@@ -174,6 +185,24 @@ impl RequestScope {
         // Nothing panics while the lock is held.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The error of a request whose reply has this status, if it failed. It is for records that were answered: only what
+/// came later, such as the encoding of the answer, can have failed then.
+fn failure(protocol: Protocol, status: u16) -> Option<Status> {
+    let code = match (protocol, status) {
+        (Protocol::Grpc, number) => Code::from_number(number.into())?,
+        (Protocol::Rest, ..400) => return None,
+        (Protocol::Rest, 404) => Code::NotFound,
+        (Protocol::Rest, 413 | 429) => Code::ResourceExhausted,
+        (Protocol::Rest, 499) => Code::Cancelled,
+        (Protocol::Rest, ..=499) => Code::InvalidArgument,
+        (Protocol::Rest, 501) => Code::Unimplemented,
+        (Protocol::Rest, 503) => Code::Unavailable,
+        (Protocol::Rest, 504) => Code::DeadlineExceeded,
+        (Protocol::Rest, _) => Code::Internal,
+    };
+    Some(Status::new(code, "the model answered, but its answer could not be sent"))
 }
 
 impl Drop for RequestScope {

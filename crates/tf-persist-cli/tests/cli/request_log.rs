@@ -82,6 +82,44 @@ fn a_log_without_answers_is_not_the_same() {
 }
 
 #[test]
+fn what_a_log_cannot_answer_is_not_different() {
+    let dir = with_base();
+    let lines = [
+        "{\"inputs\": {\"x\": [1]}, \"outputs\": {\"y\": [2.5]}, \"status\": \"OK\"}",
+        // The server takes any shape that the ops take.
+        "{\"inputs\": {\"x\": 1}, \"outputs\": {\"y\": 2.5}}",
+        "{\"inputs\": {\"x\": [[1], [3]]}, \"outputs\": {\"y\": [[2.5], [3.5]]}}",
+        "{\"inputs\": {\"x\": [1]}, \"status\": \"DEADLINE_EXCEEDED\"}",
+        "{\"inputs\": {}, \"outputs\": {\"y\": [2.5]}, \"redacted\": [\"x\"]}",
+    ];
+    dir.write("log.jsonl", &lines.join("\n"));
+    let ran = dir.cmd("verify base/1 --requests log.jsonl").run().ok();
+    ran.check(ran.out().starts_with("same: 3 answers, bit for bit; 2 requests not replayed"), "two are skipped");
+    let says = |text: &str| ran.check(ran.out().contains(text), text);
+    says("not replayed: it failed when it was logged: DEADLINE_EXCEEDED");
+    says("not replayed: its inputs were redacted: `x`");
+}
+
+#[test]
+fn results_of_examples_are_compared() {
+    let dir = Dir::new();
+    let example = "ChsKGQoBeBIUEhIKEAAAgD8AAABAAABAQAAAgEA=";
+    let line = |result: &str| {
+        let inputs = format!("{{\"inputs\": [{{\"b64\": \"{example}\"}}]}}");
+        format!(
+            "{{\"api\": \"regress\", \"signature_name\": \"regress\", \"inputs\": {inputs}, \"results\": [{result}]}}"
+        )
+    };
+    dir.write("log.jsonl", &line("1.9999976"));
+    let ran = dir.cmd("verify models/tf1_graph/model --requests log.jsonl").run().ok();
+    ran.check(ran.out().starts_with("same: 1 answer"), "the result is compared");
+    dir.write("log.jsonl", &line("777.0"));
+    let ran = dir.cmd("verify models/tf1_graph/model --requests log.jsonl").run();
+    ran.check(ran.out().starts_with("different: 1 of 1 answer"), "another result differs");
+    ran.exits_with(1);
+}
+
+#[test]
 fn recorded_requests_of_a_model_are_answered() {
     let dir = with_base();
     dir.write("requests.jsonl", "{\"inputs\": {\"x\": [1]}}\n{\"inputs\": {\"x\": [3, 4]}}\n");

@@ -170,6 +170,7 @@ impl Recorder {
             origin: Origin::default(),
             request,
             answer: Some(answer),
+            reason_to_skip: None,
         };
         match index {
             Some(index) => self.records[index] = (record, data),

@@ -97,6 +97,7 @@ impl Sequence {
                     origin: Origin::default(),
                     request,
                     answer: Some(answer),
+                    reason_to_skip: None,
                 },
                 data,
             ));

@@ -23,7 +23,12 @@ pub(super) fn read(line: &[u8], exchange: &mut Exchange) -> Result<(), String> {
         key = json.next_key().map_err(|error| error.to_string())?.map(key_of);
     }
     json.finish().map_err(|error| error.to_string())?;
-    if exchange.has_examples { super::examples::expand(&mut exchange.inputs) } else { Ok(()) }
+    // A failed request counts as one, even if it failed because its examples cannot be read.
+    if exchange.has_examples && exchange.failure.is_empty() {
+        super::examples::expand(&mut exchange.inputs)
+    } else {
+        Ok(())
+    }
 }
 
 /// The keys of a line that are read.
@@ -226,6 +231,14 @@ fn encoded(json: &mut Jiter<'_>) -> Result<Vec<u8>, String> {
     }
 }
 
+/// A number. Old logs have `null` for one that is not finite.
+fn number(json: &mut Jiter<'_>, peek: Peek) -> Result<f64, jiter::JiterError> {
+    if peek == Peek::Null {
+        return json.known_null().map(|()| f64::NAN);
+    }
+    json.known_number(peek).map(f64::from)
+}
+
 /// The results of requests with `tf.Example`s: `classes` and `scores`, or `outputs`, as the signatures name them.
 fn results(json: &mut Jiter<'_>, columns: &mut Columns) -> Result<(), String> {
     columns.clear();
@@ -243,8 +256,8 @@ fn results(json: &mut Jiter<'_>, columns: &mut Columns) -> Result<(), String> {
                 let label = json.next_str().map_err(bad)?;
                 labels.push_text(label.as_bytes());
                 json.array_step().map_err(bad)?;
-                let score = json.next_number().map_err(bad)?;
-                scores.numbers.push(f64::from(score));
+                let peek = json.peek().map_err(bad)?;
+                scores.numbers.push(number(json, peek).map_err(bad)?);
                 if json.array_step().map_err(bad)?.is_some() {
                     return Err("a class of `results` has more than a label and a score".to_owned());
                 }
@@ -255,8 +268,7 @@ fn results(json: &mut Jiter<'_>, columns: &mut Columns) -> Result<(), String> {
                 return Err("`results` has not as many classes for each example".to_owned());
             }
         } else {
-            let number = json.known_number(peek).map_err(bad)?;
-            values.numbers.push(f64::from(number));
+            values.numbers.push(number(json, peek).map_err(bad)?);
         }
         next = json.array_step().map_err(bad)?;
     }
@@ -281,4 +293,32 @@ fn results(json: &mut Jiter<'_>, columns: &mut Columns) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::read_line;
+
+    #[test]
+    fn results_need_not_be_finite() {
+        let exchange = read_line(br#"{"api": "predict", "results": [1.5, NaN, -Infinity, null]}"#).unwrap();
+        let outputs = &exchange.outputs.get(0, "outputs").unwrap().numbers;
+        assert_eq!((outputs[0], outputs[2]), (1.5, f64::NEG_INFINITY));
+        assert!(outputs[1].is_nan() && outputs[3].is_nan());
+        let line = br#"{"results": [[["a", NaN], ["b", 0.5]], [["a", Infinity], ["b", null]]]}"#;
+        let exchange = read_line(line).unwrap();
+        let scores = exchange.outputs.get(1, "scores").unwrap();
+        assert_eq!((scores.shape.as_slice(), scores.numbers[1], scores.numbers[2]), (&[2, 2][..], 0.5, f64::INFINITY));
+        assert!(scores.numbers[0].is_nan() && scores.numbers[3].is_nan());
+    }
+
+    #[test]
+    fn failed_requests_need_no_readable_examples() {
+        let line = |status| format!(r#"{{"api": "classify", "inputs": {{"inputs": ["junk"]}}, "status": "{status}"}}"#);
+        let exchange = read_line(line("INVALID_ARGUMENT").as_bytes()).unwrap();
+        assert_eq!(exchange.failure, "INVALID_ARGUMENT");
+        assert!(read_line(line("OK").as_bytes()).is_err());
+        let redacted = br#"{"api": "regress", "inputs": {}, "results": [1.0], "redacted": ["inputs"], "status": "OK"}"#;
+        assert!(read_line(redacted).is_ok());
+    }
 }

@@ -5,33 +5,16 @@ use std::collections::HashMap;
 
 use tf_persist_proto::tensorflow as pb;
 
+use super::effects::{ActingFunctions, has_control_flow};
 use crate::graph::{is_control, node_of};
-use crate::ops::{is_known_op, is_stateful};
-
-/// Ops without state that refuse values: somebody may wait for them so that nothing is answered then.
-const CHECKS: [&str; 3] = ["CheckNumerics", "CheckNumericsV2", "EnsureShape"];
-
-/// Control flow of TensorFlow 1: what waits for a node in a branch that is not taken does not run either.
-const CONTROL_FLOW: [&str; 11] = [
-    "Enter",
-    "Exit",
-    "LoopCond",
-    "Merge",
-    "NextIteration",
-    "RefEnter",
-    "RefExit",
-    "RefMerge",
-    "RefNextIteration",
-    "RefSwitch",
-    "Switch",
-];
 
 /// Drops control edges at the top of a graph whose source and all that it depends on only compute.
 pub(super) fn drop_dead_edges(graph: &mut pb::GraphDef) {
-    if graph.node.iter().any(|node| CONTROL_FLOW.contains(&node.op.as_str())) {
+    // What waits for a node in a branch that is not taken does not run either.
+    if has_control_flow(&graph.node) {
         return;
     }
-    let acts = acting(&graph.node);
+    let acts = acting(&graph.node, &ActingFunctions::new(&graph.library.function));
     let index = positions(&graph.node);
     let is_dead: Vec<Vec<bool>> = graph
         .node
@@ -52,7 +35,7 @@ fn positions(nodes: &[pb::NodeDef]) -> HashMap<&str, usize> {
 }
 
 /// Of each node, whether it or one that it depends on may do more than compute.
-fn acting(nodes: &[pb::NodeDef]) -> Vec<bool> {
+fn acting(nodes: &[pb::NodeDef], functions: &ActingFunctions<'_>) -> Vec<bool> {
     let index = positions(nodes);
     let mut takers: Vec<Vec<usize>> = vec![Vec::new(); nodes.len()];
     for (at, node) in nodes.iter().enumerate() {
@@ -60,8 +43,7 @@ fn acting(nodes: &[pb::NodeDef]) -> Vec<bool> {
             takers[*source].push(at);
         }
     }
-    let is_effect = |op: &str| !is_known_op(op) || is_stateful(op) || CHECKS.contains(&op);
-    let mut acts: Vec<bool> = nodes.iter().map(|node| is_effect(&node.op)).collect();
+    let mut acts: Vec<bool> = nodes.iter().map(|node| functions.acts(node)).collect();
     let mut todo: Vec<usize> = (0..nodes.len()).filter(|at| acts[*at]).collect();
     while let Some(at) = todo.pop() {
         for taker in &takers[at] {

@@ -2,15 +2,18 @@
 //!
 //! A call keeps its name, as an `IdentityN` of what the function returns: signatures and other nodes go on to find its
 //! outputs. Calls are left that TensorFlow would run in another way than their nodes one by one: with state, with ops
-//! that are unknown, or marked to stay calls. Nothing of an answer changes.
+//! that are unknown, with control flow of TensorFlow 1 around or in them, or marked to stay calls. Nothing of an answer
+//! changes.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use tf_persist_proto::tensorflow as pb;
 use tf_persist_proto::tensorflow::attr_value::attr_value::Value;
 
+use super::effects::{has_control_flow, may_act_or_calls};
+use super::outputs;
 use crate::graph::{attr, free_name, is_control, tensor_of};
-use crate::ops::{is_known_op, is_stateful, output_names, outputs};
+use crate::ops::{is_known_op, is_stateful};
 
 /// The deepest nesting of calls. Real models nest a few.
 const MAX_DEPTH: usize = 20;
@@ -40,6 +43,10 @@ pub(crate) fn inline_beside(
     asked: &HashSet<String>,
     mut results_of: HashSet<String>,
 ) -> usize {
+    // The nodes of a function would run in branches that are not taken, and its constants outside of loops.
+    if has_control_flow(&graph.node) {
+        return 0;
+    }
     let replaced_before = results_of.len();
     let library = std::mem::take(&mut graph.library.mut_or_insert_default().function);
     let functions: HashMap<&str, &pb::FunctionDef> =
@@ -139,6 +146,10 @@ impl<'c> Call<'c> {
         if given.len() != signature.input_arg.len() || !function.node_def.iter().all(may_stand_alone) {
             return None;
         }
+        // A second copy of a loop would have the same frame, and calls in it could no longer be replaced.
+        if has_control_flow(&function.node_def) {
+            return None;
+        }
         let is_taken =
             |prefix: &str| function.node_def.iter().any(|node| taken.contains(&format!("{prefix}/{}", node.name)));
         let arguments = signature.input_arg.iter().map(|argument| argument.name.as_str()).zip(given).collect();
@@ -180,7 +191,7 @@ impl<'c> Call<'c> {
     /// Whether a node of the function has an effect, or waits for one that may have.
     fn may_have_effect(&self, name: &str) -> bool {
         let node = self.nodes.get(name);
-        node.is_some_and(|node| is_stateful(&node.op) || node.input.iter().any(|input| is_control(input)))
+        node.is_some_and(|node| may_act_or_calls(&node.op) || node.input.iter().any(|input| is_control(input)))
     }
 
     /// A node of the function at the top of the graph.
@@ -214,29 +225,10 @@ impl<'c> Call<'c> {
         let (Some(output), Some(index)) = (parts.next(), parts.next()) else {
             return self.arguments.get(first).map(|tensor| (*tensor).to_owned());
         };
-        let index = before(self.nodes.get(first)?, output)? + index.parse::<usize>().ok()?;
+        let index = outputs::before(self.nodes.get(first)?, output)? + index.parse::<usize>().ok()?;
         let node = self.name(first);
         Some(if index == 0 { node } else { format!("{node}:{index}") })
     }
-}
-
-/// The number of a node's outputs before the one with this name.
-fn before(node: &pb::NodeDef, output: &str) -> Option<usize> {
-    let mut sum = 0_usize;
-    for (name, dtype) in output_names(&node.op)?.zip(outputs(&node.op)?) {
-        if name.trim_end_matches('*') == output {
-            return Some(sum);
-        }
-        let count = if let Some(list) = dtype.strip_prefix('[') {
-            attr::list_of_types(node, list.strip_suffix(']')?).len()
-        } else if let Some((_, number)) = dtype.split_once('*') {
-            usize::try_from(node.attr.get(number)?.i()).ok()?
-        } else {
-            1
-        };
-        sum = sum.checked_add(count)?;
-    }
-    None
 }
 
 #[cfg(test)]
@@ -361,5 +353,30 @@ mod tests {
             let found = inlined(graph(vec![call("call", "f", &input)], vec![function("f", body(), result)]));
             assert_eq!(found["call"].0, "PartitionedCall", "{result}");
         }
+    }
+
+    /// Inputs decide there what runs, and how often; and a second copy of a loop would have the same frame.
+    #[test]
+    fn calls_around_and_in_control_flow_of_tensorflow_1_are_left() {
+        for op in ["Enter", "RefEnter", "Switch"] {
+            let body = vec![attr::node("a", op, &["x"], []), attr::node("i", "Identity", &["x"], [])];
+            let found = inlined(graph(vec![call("call", "f", &["in"])], vec![function("f", body, "i:output:0")]));
+            assert_eq!(found["call"].0, "PartitionedCall", "{op}");
+            let body = vec![attr::node("i", "Identity", &["x"], [])];
+            let nodes = vec![attr::node("a", op, &["in"], []), call("call", "f", &["a"])];
+            assert_eq!(inlined(graph(nodes, vec![function("f", body, "i:output:0")]))["call"].0, "PartitionedCall");
+        }
+    }
+
+    /// A function that gives something after a check.
+    #[test]
+    fn checks_still_run() {
+        let body = vec![attr::node("c", "EnsureShape", &["x"], []), attr::node("i", "Identity", &["x"], [])];
+        let mut checked = function("f", body, "i:output:0");
+        checked.control_ret.insert("c".into(), "c".into());
+        assert_eq!(
+            inlined(graph(vec![call("call", "f", &["in"])], vec![checked]))["call"],
+            node("IdentityN", &["call/i", "^call/c"])
+        );
     }
 }

@@ -10,6 +10,7 @@ use tf_persist_proto::tensorflow::attr_value::attr_value::Value;
 use crate::dtype::DType;
 use crate::graph::{attr, is_control};
 use crate::ops::{call_op, is_known_op, is_stateful};
+use crate::rewrite::effects::{has_control_flow, named_functions};
 use crate::rewrite::scalars::Scalars;
 use crate::tensor::{Tensor, proto};
 
@@ -23,12 +24,16 @@ type Functions<'f> = HashMap<&'f str, &'f pb::FunctionDef>;
 /// Replaces the loops at the top of a graph by calls of their bodies, which [`inline`](super::inline) replaces. These
 /// nodes are asked for by their names. Returns the nodes that took the places of loops.
 pub(crate) fn unroll(graph: &mut pb::GraphDef, asked: &HashSet<String>) -> HashSet<String> {
+    // The constants of a loop within a loop of TensorFlow 1 would be outside of both.
+    if has_control_flow(&graph.node) {
+        return HashSet::new();
+    }
     let mut made: HashMap<usize, Vec<pb::NodeDef>> = HashMap::new();
     {
         let library = &graph.library.function;
         let functions: Functions<'_> =
             library.iter().map(|function| (function.signature.name.as_str(), function)).collect();
-        let scalars = Scalars::new(&graph.node, BTreeMap::new(), asked);
+        let scalars = Scalars::new(&graph.node, BTreeMap::new(), asked).without_waiting();
         let names: HashSet<&str> = graph.node.iter().map(|node| node.name.as_str()).collect();
         let mut left = MAX_NODES;
         for (index, node) in graph.node.iter().enumerate() {
@@ -71,6 +76,10 @@ impl<'f> Plan<'f> {
         };
         let (condition, body) = (function("cond")?, function("body")?);
         if !is_pure(condition, functions) || !is_pure(body, functions) {
+            return None;
+        }
+        // The calls of such a body would stay calls.
+        if has_control_flow(&body.node_def) {
             return None;
         }
         let mut known: Known =
@@ -131,7 +140,7 @@ impl<'f> Plan<'f> {
 fn returned(function: &pb::FunctionDef, known: &Known, nothing: &HashSet<String>) -> Option<Known> {
     let names = function.signature.input_arg.iter().map(|argument| argument.name.as_str());
     let arguments = names.zip(known).filter_map(|(name, value)| Some((name, (*value)?))).collect();
-    let scalars = Scalars::new(&function.node_def, arguments, nothing);
+    let scalars = Scalars::new(&function.node_def, arguments, nothing).without_waiting();
     function
         .signature
         .output_arg
@@ -155,12 +164,7 @@ fn is_pure(function: &pb::FunctionDef, functions: &Functions<'_>) -> bool {
     let mut todo = vec![function];
     while let Some(function) = todo.pop() {
         for node in &function.node_def {
-            let named = node.attr.values().flat_map(|value| match &value.value {
-                Some(Value::Func(function)) => std::slice::from_ref(function),
-                Some(Value::List(list)) => list.func.as_slice(),
-                _ => &[],
-            });
-            let called = named.map(|function| function.name.as_str()).chain([node.op.as_str()]);
+            let called = named_functions(node).chain([node.op.as_str()]);
             let called: Vec<&pb::FunctionDef> = called.filter_map(|name| functions.get(name).copied()).collect();
             // Such an op has the effects of its functions.
             let calls = call_op(&node.op).is_some();

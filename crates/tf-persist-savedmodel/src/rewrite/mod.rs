@@ -3,10 +3,12 @@
 mod asserts;
 mod biases;
 mod edges;
+mod effects;
 pub(crate) mod fold;
 pub(crate) mod freeze;
 pub(crate) mod inline;
 mod loops;
+mod outputs;
 mod products;
 pub(crate) mod prune;
 mod scalars;
@@ -72,7 +74,7 @@ pub(crate) struct Simplified {
     pub(crate) products: usize,
     /// Nodes that became a part of weights or a bias.
     pub(crate) folds: usize,
-    /// The simplifications that panicked, by what they would have changed. Nothing is left of them.
+    /// The simplifications that panicked or lost an output, by what they would have changed. Nothing is left of them.
     pub(crate) panicked: Vec<&'static str>,
 }
 
@@ -123,7 +125,8 @@ fn unroll(graph: &mut pb::GraphDef, asked: &HashSet<String>, done: &mut Simplifi
     }
 }
 
-/// Makes a graph whose variables are constants faster. A simplification that panics costs itself alone.
+/// Makes a graph whose variables are constants faster. A simplification that panics, or loses a tensor that is asked
+/// for, costs itself alone.
 pub(crate) fn simplify(definition: &mut pb::MetaGraphDef, asserts: Asserts) -> Simplified {
     let dropped = match asserts {
         Asserts::Keep => 0,
@@ -144,8 +147,8 @@ fn simplify_by(definition: &mut pb::MetaGraphDef, simplifications: &[(&'static s
             (definition, done)
         }));
         match simplified {
-            Ok(simplified) => (*definition, done) = simplified,
-            Err(_) => done.panicked.push(name),
+            Ok(simplified) if !unreached::loses_outputs(definition, &simplified.0) => (*definition, done) = simplified,
+            _ => done.panicked.push(name),
         }
     }
     done

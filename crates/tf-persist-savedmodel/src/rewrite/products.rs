@@ -7,6 +7,7 @@ use std::collections::HashSet;
 
 use tf_persist_proto::tensorflow as pb;
 
+use super::effects::has_control_flow;
 use super::shapes::{Shapes, Sizes};
 use crate::dtype::DType;
 use crate::graph::{attr, is_control};
@@ -14,6 +15,10 @@ use crate::tensor::{Tensor, proto};
 
 /// Replaces the batches of products at the top of a graph. Returns how many. These nodes are asked for by their names.
 pub(crate) fn flatten(graph: &mut pb::GraphDef, asked: &HashSet<String>) -> usize {
+    // The constants of a product in a loop of TensorFlow 1 would be outside of the loop.
+    if has_control_flow(&graph.node) {
+        return 0;
+    }
     let made: Vec<(usize, Vec<pb::NodeDef>)> = {
         let names: HashSet<&str> = graph.node.iter().map(|node| node.name.as_str()).collect();
         let shapes = Shapes::new(&graph.node, asked);

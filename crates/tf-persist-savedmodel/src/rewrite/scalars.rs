@@ -7,6 +7,7 @@ use tf_persist_proto::tensorflow::attr_value::attr_value::Value;
 
 use crate::dtype::DType;
 use crate::graph::{attr, is_control, node_of};
+use crate::rewrite::effects::may_act_or_calls;
 use crate::tensor::proto;
 
 /// The most nodes that are visited for one value. Graphs have a few between a condition and its default.
@@ -19,11 +20,24 @@ pub(crate) struct Scalars<'a> {
     arguments: BTreeMap<&'a str, i64>,
     /// The nodes with values from outside.
     fed: &'a HashSet<String>,
+    /// Whether a scalar that waits for a node that may do more than compute is known.
+    with_waiting: bool,
 }
 
 impl<'a> Scalars<'a> {
     pub(crate) fn new(nodes: &'a [pb::NodeDef], arguments: BTreeMap<&'a str, i64>, fed: &'a HashSet<String>) -> Self {
-        Self { nodes: nodes.iter().map(|node| (node.name.as_str(), node)).collect(), arguments, fed }
+        Self {
+            nodes: nodes.iter().map(|node| (node.name.as_str(), node)).collect(),
+            arguments,
+            fed,
+            with_waiting: true,
+        }
+    }
+
+    /// The same, for a caller that does not keep what computed a value: a scalar that waits for a node that may refuse
+    /// the request, such as an assertion, is not known.
+    pub(crate) fn without_waiting(self) -> Self {
+        Self { with_waiting: false, ..self }
     }
 
     /// Whether the body has a node of this name.
@@ -39,11 +53,32 @@ impl<'a> Scalars<'a> {
         self.visit(tensor, &mut MAX_NODES.clone())
     }
 
+    /// Whether a control input of a node, or a node that it depends on, may do more than compute.
+    fn waits_for_effect(&self, node: &'a pb::NodeDef) -> bool {
+        let sources = |node: &'a pb::NodeDef| node.input.iter().filter_map(|input| self.nodes.get(node_of(input)));
+        let controls = node.input.iter().filter(|input| is_control(input));
+        let mut todo: Vec<&pb::NodeDef> =
+            controls.filter_map(|input| self.nodes.get(node_of(input))).copied().collect();
+        let mut seen = HashSet::new();
+        while let Some(node) = todo.pop() {
+            if may_act_or_calls(&node.op) {
+                return true;
+            }
+            if seen.insert(node.name.as_str()) {
+                todo.extend(sources(node));
+            }
+        }
+        false
+    }
+
     fn visit(&self, tensor: &str, left: &mut usize) -> Option<i64> {
         if let Some(value) = self.arguments.get(tensor) {
             return Some(*value);
         }
         let node = self.nodes.get(node_of(tensor)).filter(|node| !self.fed.contains(&node.name))?;
+        if !self.with_waiting && self.waits_for_effect(node) {
+            return None;
+        }
         *left = left.checked_sub(1)?;
         let mut input = |index: usize| self.visit(node.input.get(index)?, left);
         let mut compare = |holds: fn(&i64, &i64) -> bool| Some(i64::from(holds(&input(0)?, &input(1)?)));

@@ -108,6 +108,18 @@ fn a_simplification_that_panics_costs_itself_alone() {
     assert_eq!(ops(&definition), ["Abs", "Placeholder"]);
 }
 
+#[test]
+fn a_simplification_that_loses_an_output_costs_itself_alone() {
+    // A node of the same name with one output instead of two, or with none.
+    let loses: Simplification = |graph, _, _| graph.node[1].op = "Identity".into();
+    let loses_all: Simplification = |graph, _, _| graph.node[1].op = "NoOp".into();
+    let removes: Simplification = |graph, _, _| graph.node.truncate(1);
+    let mut definition = meta_graph(vec![float("y", "TopKV2", &["x", "x"])], Vec::new(), "y:1");
+    let done = simplify_by(&mut definition, &[("calls", loses), ("products", loses_all), ("weights", removes)]);
+    assert_eq!(done.panicked, ["calls", "products", "weights"]);
+    assert_eq!(ops(&definition), ["Placeholder", "TopKV2"]);
+}
+
 /// The answer waits for an assertion, in a function as well, whose condition nothing else needs.
 #[test]
 fn assertions_go_only_where_they_are_given_up() {
@@ -214,6 +226,87 @@ fn long_loops_and_loops_with_effects_stay() {
     definition.graph_def.mut_or_insert_default().node.push(attr::node("steps", "Size", &["x"], []));
     simplify(&mut definition);
     assert!(ops(&definition).contains(&"While"), "{:?}", ops(&definition));
+}
+
+#[test]
+fn loops_whose_bound_waits_for_an_assertion_stay() {
+    for waiting in ["steps", "zero"] {
+        let mut definition = looping(3, "Mul");
+        let graph = definition.graph_def.mut_or_insert_default();
+        graph.node.push(attr::node("assert", "Assert", &["x", "x"], []));
+        graph.node.iter_mut().filter(|node| node.name == waiting).for_each(|node| node.input.push("^assert".into()));
+        simplify(&mut definition);
+        assert!(["While", "Assert"].iter().all(|op| ops(&definition).contains(op)), "{:?}", ops(&definition));
+    }
+}
+
+/// New constants would be outside of a loop of TensorFlow 1.
+#[test]
+fn loops_and_products_beside_control_flow_of_tensorflow_1_stay() {
+    let mut definition = looping(3, "Mul");
+    let graph = definition.graph_def.mut_or_insert_default();
+    graph.node.retain(|node| node.name != "y");
+    graph.node.push(float("enter", "Enter", &["loop:2"]));
+    graph.node.push(float("y", "Neg", &["enter"]));
+    simplify(&mut definition);
+    assert!(ops(&definition).contains(&"While"), "{:?}", ops(&definition));
+
+    let nodes = vec![
+        with_shape(float("batch", "Enter", &["x"]), &[-1, 5, 3]),
+        constant("w", &[3, 2], &[1.0; 6]),
+        with_shape(float("y", "BatchMatMulV2", &["batch", "w"]), &[-1, 5, 2]),
+    ];
+    let mut definition = meta_graph(nodes, Vec::new(), "y:0");
+    simplify(&mut definition);
+    assert_eq!(ops(&definition), ["BatchMatMulV2", "Const", "Enter", "Placeholder"]);
+}
+
+/// The loop's body has one of its own, of TensorFlow 1.
+#[test]
+fn bodies_with_control_flow_of_tensorflow_1_stay() {
+    let mut definition = looping(3, "Mul");
+    let library = definition.graph_def.mut_or_insert_default().library.mut_or_insert_default();
+    library.function[1].node_def.push(float("enter", "Enter", &["a"]));
+    simplify(&mut definition);
+    assert!(ops(&definition).contains(&"While"), "{:?}", ops(&definition));
+}
+
+/// `y` waits for a branch, or a call, whose function calls another with this op.
+#[test]
+fn calls_of_functions_with_checks_are_waited_for() {
+    let calling = |op: &str| {
+        let nodes = vec![float("checked", op, &["a"])];
+        let inner = function("inner", &[("a", FLOAT)], nodes, &[("checked:output:0", FLOAT)], &[]);
+        let call = attr::node("call", "PartitionedCall", &["a"], [("f", named("inner"))]);
+        let outer = function("outer", &[("a", FLOAT)], vec![call], &[("call:output:0", FLOAT)], &[]);
+        let branches = [("then_branch", named("outer")), ("else_branch", named("outer"))];
+        let nodes = vec![
+            attr::node("which", "Size", &["x"], []),
+            attr::node("branch", "StatelessIf", &["which", "x"], branches),
+            float("y", "Abs", &["x", "^branch"]),
+        ];
+        let mut definition = meta_graph(nodes, vec![inner, outer], "y:0");
+        simplify(&mut definition);
+        node(&definition, "y").input.clone()
+    };
+    assert_eq!(calling("Neg"), ["x"]);
+    for op in ["EnsureShape", "CheckNumerics", "NotAnOpOfTensorFlow"] {
+        assert_eq!(calling(op), ["x", "^branch"], "{op}");
+    }
+}
+
+/// A node without inputs would be outside of the loop.
+#[test]
+fn assertions_that_are_given_up_stay_in_their_loop() {
+    let nodes = vec![
+        float("enter", "Enter", &["x"]),
+        attr::node("assert", "Assert", &["enter", "enter:1", "^x"], []),
+        float("y", "Neg", &["enter", "^assert"]),
+    ];
+    let mut definition = meta_graph(nodes, Vec::new(), "y:0");
+    assert_eq!(super::simplify(&mut definition, Asserts::Drop).asserts, 1);
+    let dropped = node(&definition, "assert");
+    assert_eq!((dropped.op.as_str(), dropped.input.as_slice()), ("NoOp", &["^x".to_owned(), "^enter".to_owned()][..]));
 }
 
 fn with_shape(mut node: pb::NodeDef, sizes: &[i64]) -> pb::NodeDef {

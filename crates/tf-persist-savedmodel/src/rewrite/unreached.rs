@@ -3,7 +3,8 @@
 use tf_persist_proto::tensorflow as pb;
 use tf_persist_proto::tensorflow::meta_graph::collection_def::Kind;
 
-use crate::graph::{Graph, Reachable};
+use crate::graph::{Graph, Reachable, node_of};
+use crate::rewrite::outputs;
 use crate::rewrite::prune::{nodes_of_variables, signature_tensors};
 
 /// The tensors and nodes that are asked for by name: by signatures, assets and collections.
@@ -36,4 +37,17 @@ pub(crate) fn drop_unreached(definition: &mut pb::MetaGraphDef) {
     if let Some(library) = graph.library.as_mut() {
         library.function.retain(|function| functions.contains(&function.signature.name));
     }
+}
+
+/// Whether a tensor that is asked for is in one graph, and no longer in another.
+pub(super) fn loses_outputs(before: &pb::MetaGraphDef, after: &pb::MetaGraphDef) -> bool {
+    let (graph_before, graph_after) = (Graph::new(&before.graph_def), Graph::new(&after.graph_def));
+    asked(before).iter().any(|tensor| has_tensor(&graph_before, tensor) && !has_tensor(&graph_after, tensor))
+}
+
+/// Whether a graph has a tensor or a node of this name. An op that is not known has every output.
+fn has_tensor(graph: &Graph<'_>, tensor: &str) -> bool {
+    let Some(node) = graph.node(tensor) else { return false };
+    let index = tensor.strip_prefix(node_of(tensor)).and_then(|rest| rest.strip_prefix(':')?.parse::<usize>().ok());
+    index.is_none_or(|index| outputs::count(node).is_none_or(|count| index < count))
 }

@@ -48,7 +48,11 @@ pub(super) fn record(number: usize, data: &[u8]) -> Result<Record, String> {
             (Request { kind, signature: String::new(), inputs, output_filter, tasks: Vec::new() }, None)
         }
     };
-    Ok(Record { number, in_order: false, tags, origin, request, answer })
+    // A server answers no request without examples.
+    let has_examples = request.inputs.iter().any(|(_, examples)| !examples.is_empty());
+    let is_redacted = matches!(kind, Kind::Classify | Kind::Regress) && answer.is_some() && !has_examples;
+    let reason_to_skip = is_redacted.then(|| "its examples were redacted".to_owned());
+    Ok(Record { number, in_order: false, tags, origin, request, answer, reason_to_skip })
 }
 
 /// `LogMetadata`: the tags, and the model and the time.

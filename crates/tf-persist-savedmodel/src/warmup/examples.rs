@@ -14,9 +14,9 @@ use crate::tensor::{Strings, Tensor};
 /// The input of both kinds of signatures (`kClassifyInputs`, `kRegressInputs`).
 const INPUTS: &str = "inputs";
 /// `kClassifyOutputClasses`, `kClassifyOutputScores`, `kRegressOutputs`.
-const CLASSES: &str = "classes";
-const SCORES: &str = "scores";
-const OUTPUTS: &str = "outputs";
+pub(super) const CLASSES: &str = "classes";
+pub(super) const SCORES: &str = "scores";
+pub(super) const OUTPUTS: &str = "outputs";
 
 /// The outputs of the signature of which a response of this kind consists.
 pub fn outputs_of(kind: Kind, signature: &SignatureDef) -> Vec<String> {

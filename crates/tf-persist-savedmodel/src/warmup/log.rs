@@ -5,10 +5,12 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use super::record::{Origin, Record, Request};
+use super::log_line::LogLine;
+use super::record::{Kind, Origin, Record, Request, Tensors};
 use super::tfrecord::Reader;
 use crate::error::{Error, Result};
-use crate::saved_model::{MetaGraph, SignatureDef};
+use crate::saved_model::{MetaGraph, SignatureDef, TensorInfo};
+use crate::tensor::Tensor;
 use crate::tensor::json::{ExtraInputs, Request as JsonRequest};
 
 /// The longest line of JSON, in bytes.
@@ -95,21 +97,49 @@ impl Iterator for LoggedRequests<'_> {
     }
 }
 
-/// A request as JSON, with its outputs if they were logged.
+/// A request as JSON, with its outputs or results if they were logged.
 fn from_json(source: &str, number: usize, line: &[u8], meta_graph: &MetaGraph) -> Result<Record> {
     let json = JsonRequest::parse(source, line)?;
     let signature = match json.signature_name() {
         Some(name) => meta_graph.signature(name)?,
         None => meta_graph.default_signature()?,
     };
-    let inputs = json.tensors(&signature.name, &signature.input_tensors(), ExtraInputs::Refuse)?;
-    let mut request = Request::predict(&signature.name, inputs);
+    let logged = LogLine::parse(line).map_err(|reason| Error::data(source, reason))?;
+    let record = |request: Request, answer, reason_to_skip| {
+        let (in_order, tags, origin) = (false, Vec::new(), Origin::default());
+        Record { number, in_order, tags, origin, request, answer, reason_to_skip }
+    };
+    let mut request = Request { kind: logged.kind(), ..Request::predict(&signature.name, Tensors::new()) };
+    let reason_to_skip = logged.reason_to_skip();
+    if reason_to_skip.is_some() || request.kind == Kind::MultiInference {
+        // The inputs may be incomplete, or those that failed.
+        return Ok(record(request, None, reason_to_skip));
+    }
+    request.inputs = json.tensors(&signature.name, &signature.input_tensors(), ExtraInputs::Refuse)?;
+    request.inputs.sort_by(|(a, _), (b, _)| a.cmp(b));
+    if request.kind != Kind::Predict {
+        let answer = logged.answer(line).map_err(|reason| Error::data(source, reason))?;
+        return Ok(record(request, answer, None));
+    }
     let answer = json.logged_outputs(&signature.name, &outputs(signature))?;
     // A request with a filter has the outputs that it asked for.
     if let Some(answer) = answer.as_ref().filter(|_| json.has_output_filter()) {
         request.output_filter = answer.iter().map(|(name, _)| name.clone()).collect();
     }
-    Ok(Record { number, in_order: false, tags: Vec::new(), origin: Origin::default(), request, answer })
+    let reason_to_skip = without_elements(signature, &request.inputs, answer.as_ref());
+    Ok(record(request, answer, reason_to_skip))
+}
+
+/// Why a request with tensors without elements cannot be replayed: `[]` stands for the shapes [0], [0, 3], ….
+fn without_elements(signature: &SignatureDef, inputs: &Tensors, answer: Option<&Tensors>) -> Option<String> {
+    let is_lost = |(name, tensor): &&(String, Tensor), infos: &[(String, TensorInfo)]| {
+        let shape = infos.iter().find(|(key, _)| key == name).map(|(_, info)| &info.shape);
+        tensor.is_empty() && shape.is_some_and(|shape| !shape.accepts(tensor.shape()))
+    };
+    let mut inputs = inputs.iter().filter(|input| is_lost(input, &signature.inputs));
+    let mut outputs = answer.into_iter().flatten().filter(|output| is_lost(output, &signature.outputs));
+    let (name, _) = inputs.next().or_else(|| outputs.next())?;
+    Some(format!("`{name}` has no elements, and a log in JSON does not have its shape"))
 }
 
 /// The outputs of a signature with their dtypes.

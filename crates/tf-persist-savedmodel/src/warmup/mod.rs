@@ -25,6 +25,7 @@ mod decode;
 mod examples;
 mod file;
 mod log;
+mod log_line;
 mod record;
 pub mod tfrecord;
 mod write;

@@ -26,6 +26,9 @@ pub struct Record {
     /// The response; `None` in plain files of TensorFlow Serving, which only have requests.
     #[doc(hidden)]
     pub answer: Option<Tensors>,
+    /// Why it is not replayed, such as that it failed when it was logged; `None` for most.
+    #[doc(hidden)]
+    pub reason_to_skip: Option<String>,
 }
 
 /// What the metadata of a logged request says of its model.

@@ -130,9 +130,61 @@ fn examples_are_passed_on_serialized() {
     };
     let log = pb::PredictionLog { log_type: Some(Log_type::RegressLog(log)), ..Default::default() };
     let record = parse(&log).unwrap();
+    assert_eq!(record.reason_to_skip, None);
     let both = [two, one].map(|example| example.write_to_bytes().unwrap()).concat();
     assert_eq!(record.request.inputs[0].1.strings().unwrap().get(0).unwrap(), both);
     assert_eq!(record.answer.unwrap()[0].1.view::<f32>().unwrap(), [1.5, 2.5]);
+
+    // A server that redacts examples writes the request without them.
+    let mut log = log;
+    log.mut_regress_log().request.mut_or_insert_default().input.mut_or_insert_default().kind = None;
+    assert_eq!(parse(&log).unwrap().reason_to_skip.unwrap(), "its examples were redacted");
+}
+
+/// The records of a log in JSON of this model.
+fn lines(model: &str, text: &str) -> Vec<Record> {
+    let model = SavedModel::open(root().join("models").join(model).join("model")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log.jsonl");
+    fs::write(&path, text).unwrap();
+    LoggedRequests::open(&path, &model.meta_graphs()[0]).unwrap().collect::<crate::error::Result<_>>().unwrap()
+}
+
+#[test]
+fn lines_of_a_log_have_the_results_of_examples() {
+    let text = r#"{"api": "classify", "signature_name": "classify", "inputs": {"inputs": [{"b64": "AAE="}, "b"]},
+        "results": [[["x", 0.1], ["y", NaN]], [["y", 3.4028235e38], ["x", null]]], "status": "OK"}
+        {"api": "regress", "signature_name": "regress", "inputs": {"inputs": ["a"]}, "results": [16777217.0]}
+        {"api": "multi_inference", "signature_name": "regress", "inputs": {"inputs": ["a"]}, "results": [[1.0]]}
+        {"api": "predict", "signature_name": "regress", "inputs": {"inputs": ["a"]}, "outputs": {"outputs": [2]}}"#;
+    let records = lines("tf1_graph", &text.replace(",\n", ","));
+    let kinds: Vec<Kind> = records.iter().map(Record::kind).collect();
+    assert_eq!(kinds, [Kind::Classify, Kind::Regress, Kind::MultiInference, Kind::Predict]);
+    assert_eq!(records[0].request.inputs[0].1.strings().unwrap().get(0), Some(&[0, 1][..]));
+    let answer = records[0].answer.as_ref().unwrap();
+    assert_eq!(answer[0].1, Tensor::from_strings(&[2, 2], ["x", "y", "y", "x"]).unwrap());
+    let scores = answer[1].1.view::<f32>().unwrap();
+    assert_eq!((scores[0], scores[2]), (0.1, f32::MAX));
+    assert!(scores[1].is_nan() && scores[3].is_nan());
+    let answer = records[1].answer.as_ref().unwrap();
+    assert_eq!((answer[0].0.as_str(), answer[0].1.view::<f32>().unwrap()), ("outputs", &[16_777_216.0][..]));
+    assert!(records[3].has_answer() && records.iter().all(|record| record.reason_to_skip.is_none()));
+}
+
+#[test]
+fn lines_that_cannot_be_compared_say_why() {
+    let text = r#"{"inputs": {"x": [1, 2]}, "status": "DEADLINE_EXCEEDED", "error": "late"}
+        {"inputs": {}, "redacted": ["x"], "outputs": {"y": [1]}, "status": "OK"}
+        {"inputs": {"x": [[1, 2]]}, "outputs": {"y": []}, "status": "OK"}
+        {"inputs": {"x": [[1, 2]]}, "status": 5, "api": null, "redacted": []}"#;
+    let reasons: Vec<_> = lines("multi", text).into_iter().map(|record| record.reason_to_skip).collect();
+    let expected = [
+        Some("it failed when it was logged: DEADLINE_EXCEEDED"),
+        Some("its inputs were redacted: `x`"),
+        Some("`y` has no elements, and a log in JSON does not have its shape"),
+        None,
+    ];
+    assert_eq!(reasons.iter().map(Option::as_deref).collect::<Vec<_>>(), expected);
 }
 
 #[test]

@@ -5,8 +5,8 @@ use http::{Method, StatusCode};
 use serde::Serialize;
 use serde_json::json;
 
-use super::page;
 use super::reply::{self, Reply};
+use super::{page, platforms};
 use crate::metrics::{Gauges, ShareGauge, VersionGauge, latency_limits_ms};
 use crate::models::{ModelStatus, State, Version, VersionStatus};
 use crate::state::ServerState;
@@ -14,7 +14,7 @@ use crate::traffic::{Traffic, TrafficStatus};
 
 /// The pages that need no key: health checks have none, and the page at `/` asks for one.
 pub(super) fn find_public(state: &ServerState, method: &Method, path: &str) -> Option<Reply> {
-    if state.settings().http.page && path.split('?').next() == Some("/") {
+    if state.settings().http.page && path.split('?').next() == Some("/") && !platforms::has_own_models(state) {
         return Some(page::respond(method));
     }
     if method != Method::GET && method != Method::HEAD {
@@ -59,7 +59,14 @@ pub(super) fn ready(state: &ServerState) -> Reply {
         !model.pending_labels.is_empty()
             || model.versions.iter().all(|version| version.state.for_clients() != State::Available)
     };
-    let waited_for: Vec<String> = state.models().list().into_iter().filter(unready).map(|model| model.name).collect();
+    let is_coming = |model: &ModelStatus| {
+        model.versions.iter().any(|version| matches!(version.state, State::Start | State::Loading))
+    };
+    let mut models = state.models().list();
+    // If every model answers, it is another version that is waited for.
+    let is_any = models.iter().any(unready);
+    models.retain(|model| if is_any { unready(model) } else { is_coming(model) });
+    let waited_for: Vec<String> = models.into_iter().map(|model| model.name).collect();
     not_ready(&json!({"ready": false, "stopping": false, "waiting_for": waited_for}))
 }
 

@@ -20,7 +20,8 @@ pub(super) struct Logged {
     redacted: Vec<String>,
 }
 
-/// Begins the record of a request, if it is to be logged.
+/// Begins the record of a request, if it is to be logged. Values of inputs that the signature does not have are left
+/// out: one may be a redacted input under a wrong name.
 pub(super) fn begin(
     scope: Option<&Arc<RequestScope>>,
     served: &ServedSignature,
@@ -28,7 +29,8 @@ pub(super) fn begin(
     output_filter: &[String],
 ) -> Option<Logged> {
     let mut logged = begin_without_inputs(scope?, served)?;
-    for (name, tensor) in inputs {
+    let is_known = |name: &str| served.signature.inputs().any(|(input, _)| input == name);
+    for (name, tensor) in inputs.iter().filter(|(name, _)| is_known(name)) {
         logged.add(name, tensor);
     }
     logged.output_filter = output_filter.to_vec();

@@ -17,7 +17,7 @@ pub(crate) use examples::with_context;
 pub(crate) use metadata::signature_defs;
 pub(crate) use multi_inference::multi_inference;
 pub(crate) use predict::predict;
-pub(crate) use predict::{check_count, check_names, input_default, parsing_error, run};
+pub(crate) use predict::{check_count, check_names, input_default, parsing_error, run, run_checked};
 pub(crate) use regress::regress;
 pub(crate) use signature::check_predict_method;
 pub(crate) use signature::{effective_name, signature_for_predict};

@@ -25,16 +25,19 @@ pub(crate) async fn predict(
     served: &Arc<ServedSignature>,
     call: InferenceRequest,
 ) -> Result<InferenceResponse, Status> {
-    let signature = &served.signature;
-    let given = || call.inputs.iter().map(|(name, _)| name.as_str());
+    let checked = check_inputs(&served.signature, &call.inputs);
+    run_checked(served, call, checked).await
+}
+
+fn check_inputs(signature: &Signature, inputs: &[(String, Tensor)]) -> Result<(), Status> {
+    let given = || inputs.iter().map(|(name, _)| name.as_str());
     check_count(signature, given())?;
     for (name, _) in signature.inputs() {
         if !given().any(|given| given == name) {
             input_default(signature, name, given())?;
         }
     }
-    check_names(signature, given())?;
-    run(served, call).await
+    check_names(signature, given())
 }
 
 /// Runs a signature with inputs whose names are checked already.
@@ -42,16 +45,35 @@ pub(crate) async fn predict(
 /// # Errors
 /// Those of [`predict`] for dtypes, outputs and the run.
 pub(crate) async fn run(served: &Arc<ServedSignature>, call: InferenceRequest) -> Result<InferenceResponse, Status> {
-    check_outputs(&served.signature, &call.outputs)?;
-    check_dtypes(&served.signature, &call.inputs)?;
+    run_checked(served, call, Ok(())).await
+}
+
+/// The same where `checked` is what the checks of the names found. The log has the requests that are refused, too.
+///
+/// # Errors
+/// That of the checks; those of [`run`].
+pub(crate) async fn run_checked(
+    served: &Arc<ServedSignature>,
+    call: InferenceRequest,
+    checked: Result<(), Status>,
+) -> Result<InferenceResponse, Status> {
     let scope = RequestScope::current();
     let log = logged::begin(scope.as_ref(), served, &call.inputs, &call.outputs);
-    let shadowed = scope.and_then(|scope| scope.shadow(served, &call));
+    let checked = checked
+        .and_then(|()| check_outputs(&served.signature, &call.outputs))
+        .and_then(|()| check_dtypes(&served.signature, &call.inputs));
     let started = Instant::now();
-    let answer = served.queue.run(&served.signature, call).await;
-    if let (Some(shadowed), Ok(answer)) = (shadowed, &answer) {
-        shadowed.answered(answer);
-    }
+    let answer = match checked {
+        Ok(()) => {
+            let shadowed = scope.and_then(|scope| scope.shadow(served, &call));
+            let answer = served.queue.run(&served.signature, call).await;
+            if let (Some(shadowed), Ok(answer)) = (shadowed, &answer) {
+                shadowed.answered(answer);
+            }
+            answer
+        }
+        Err(refused) => Err(refused),
+    };
     if let Some(log) = log {
         let outcome = answer.clone();
         log.end(|inputs, output_filter| Exchange::Predict { inputs, output_filter, outcome });

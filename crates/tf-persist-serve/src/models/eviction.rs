@@ -72,9 +72,12 @@ impl<T> Model<T> {
     }
 
     /// Notes that there is no memory for a version. Returns whether it is left unloaded until a request needs it: that
-    /// is so unless another version answers.
+    /// is so unless it would take the place of another version that answers, or has to wait for one in memory.
     pub(super) fn no_room(&mut self, at: usize) -> bool {
-        let has_other = self.entries.iter().enumerate().any(|(index, entry)| index != at && entry.is_servable());
+        let is_other = |entry: &VersionEntry<T>| {
+            entry.is_servable() && !(entry.is_aspired && matches!(entry.phase, Phase::Evicted))
+        };
+        let has_other = self.entries.iter().enumerate().any(|(index, entry)| index != at && is_other(entry));
         let Some(entry) = self.entries.get_mut(at) else { return false };
         let is_needed = entry.is_reload || entry.is_aspired && !has_other;
         if !is_needed {

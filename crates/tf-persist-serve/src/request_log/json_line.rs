@@ -11,6 +11,9 @@ use tf_persist_core::tensor::json::write_value;
 use super::record::{Exchange, Record, Tensors};
 use crate::api::{Class, Outcome, Protocol};
 
+/// The message of a failed request with redacted inputs.
+const LEFT_OUT: &str = "the message is left out because inputs are redacted";
+
 /// Appends the record and a line break.
 pub(super) fn write(record: &Record, out: &mut Vec<u8>) {
     let Record { signature_id, signature, exchange, redacted, call, .. } = record;
@@ -42,13 +45,15 @@ pub(super) fn write(record: &Record, out: &mut Vec<u8>) {
         Exchange::Classify { examples, outcome } => {
             line.put_examples(examples.as_ref());
             if let Ok(results) = outcome {
-                line.put("results", &classes(results));
+                line.key("results");
+                put_classes(results, line.out);
             }
         }
         Exchange::Regress { examples, outcome } => {
             line.put_examples(examples.as_ref());
             if let Ok(values) = outcome {
-                line.put("results", &json!(values));
+                line.key("results");
+                put_values(values, line.out);
             }
         }
         Exchange::MultiInference { examples, tasks, outcome } => {
@@ -56,11 +61,11 @@ pub(super) fn write(record: &Record, out: &mut Vec<u8>) {
             let tasks = tasks.iter().map(|task| json!({"signature_name": task.signature, "method_name": task.method}));
             line.put("tasks", &tasks.collect());
             if let Ok(outcomes) = outcome {
-                let results = outcomes.iter().map(|outcome| match outcome {
-                    Outcome::Classes(results) => classes(results),
-                    Outcome::Values(values) => json!(values),
+                line.key("results");
+                put_list(outcomes, line.out, |outcome, out| match outcome {
+                    Outcome::Classes(results) => put_classes(results, out),
+                    Outcome::Values(values) => put_values(values, out),
                 });
-                line.put("results", &results.collect());
             }
         }
     }
@@ -72,7 +77,9 @@ pub(super) fn write(record: &Record, out: &mut Vec<u8>) {
         None => line.put("status", &"OK".into()),
         Some(error) => {
             line.put("status", &error.code.name().into());
-            line.put("error", &error.message.as_str().into());
+            // TensorFlow quotes values in its messages: "Could not parse example input, value: …".
+            let message = if redacted.is_empty() { error.message.as_str() } else { LEFT_OUT };
+            line.put("error", &message.into());
         }
     }
     out.extend_from_slice(b"}\n");
@@ -137,9 +144,43 @@ fn put_tensor(tensor: &Tensor, out: &mut Vec<u8>) {
     }
 }
 
-fn classes(results: &[Vec<Class>]) -> Value {
-    let class = |class: &Class| json!([String::from_utf8_lossy(&class.label), class.score]);
-    results.iter().map(|classes| classes.iter().map(class).collect::<Value>()).collect()
+/// Classes as pairs of label and score, a list for each example.
+fn put_classes(results: &[Vec<Class>], out: &mut Vec<u8>) {
+    put_list(results, out, |classes, out| {
+        put_list(classes, out, |class, out| {
+            out.push(b'[');
+            put(&String::from_utf8_lossy(&class.label).into(), out);
+            out.push(b',');
+            put_float(class.score, out);
+            out.push(b']');
+        });
+    });
+}
+
+fn put_values(values: &[f32], out: &mut Vec<u8>) {
+    put_list(values, out, |value, out| put_float(*value, out));
+}
+
+fn put_list<T>(elements: &[T], out: &mut Vec<u8>, mut put_element: impl FnMut(&T, &mut Vec<u8>)) {
+    out.push(b'[');
+    for (index, element) in elements.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        put_element(element, out);
+    }
+    out.push(b']');
+}
+
+/// A float as in tensors, because `serde_json` writes `null` for those that are not finite.
+fn put_float(value: f32, out: &mut Vec<u8>) {
+    match value {
+        _ if value.is_nan() => out.extend_from_slice(b"NaN"),
+        f32::INFINITY => out.extend_from_slice(b"Infinity"),
+        f32::NEG_INFINITY => out.extend_from_slice(b"-Infinity"),
+        // Writing to memory does not fail.
+        _ => drop(serde_json::to_writer(out, &value)),
+    }
 }
 
 fn api(exchange: &Exchange) -> &'static str {

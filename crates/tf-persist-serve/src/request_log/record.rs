@@ -72,6 +72,21 @@ pub(crate) enum Exchange {
 }
 
 impl Exchange {
+    /// Makes an answered request a failed one, because its answer could not be sent.
+    fn fail(&mut self, status: &Status) {
+        fn replace<T>(outcome: &mut Result<T, Status>, status: &Status) {
+            if outcome.is_ok() {
+                *outcome = Err(status.clone());
+            }
+        }
+        match self {
+            Self::Predict { outcome, .. } => replace(outcome, status),
+            Self::Classify { outcome, .. } => replace(outcome, status),
+            Self::Regress { outcome, .. } => replace(outcome, status),
+            Self::MultiInference { outcome, .. } => replace(outcome, status),
+        }
+    }
+
     /// The error of a failed request.
     pub(super) fn error(&self) -> Option<&Status> {
         match self {
@@ -99,6 +114,11 @@ impl Record {
     pub(crate) fn with_latency(mut self, latency: Duration) -> Self {
         self.call.latency = latency;
         self
+    }
+
+    /// Notes that the client got this error, if the record does not have one already.
+    pub(crate) fn fail(&mut self, status: &Status) {
+        self.exchange.fail(status);
     }
 
     /// About how much memory it holds.

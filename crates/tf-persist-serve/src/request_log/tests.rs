@@ -15,6 +15,7 @@ use super::file::recover;
 use super::{CallInfo, Exchange, Record, RequestLog, RequestLogFormat, RequestLogSettings, SignatureId};
 use crate::api::{Class, Outcome, Protocol, Task};
 use crate::metrics::{Gauges, Metrics};
+use crate::request_scope::RequestScope;
 use crate::status::Status;
 
 /// A log in a folder of its own.
@@ -35,6 +36,10 @@ impl TestLog {
     }
 
     fn submit(&self, exchange: Exchange) {
+        self.log.submit(self.record(exchange, vec!["secret".into()]));
+    }
+
+    fn record(&self, exchange: Exchange, redacted: Vec<String>) -> Record {
         let log = self.log.sample("m").unwrap();
         let id = SignatureId { model: "m".into(), version: 7, tags: vec!["serve".into()] };
         let call = CallInfo {
@@ -43,8 +48,13 @@ impl TestLog {
             protocol: Protocol::Grpc,
             id: Some("a\"b".into()),
         };
-        let redacted = vec!["secret".into()];
-        self.log.submit(Record::new(log, Arc::new(id), "sig".into(), exchange, redacted, call));
+        Record::new(log, Arc::new(id), "sig".into(), exchange, redacted, call)
+    }
+
+    /// The lines of the log, which is closed.
+    fn lines(&self) -> Vec<String> {
+        self.log.close();
+        fs::read_to_string(&self.files()[0]).unwrap().lines().map(str::to_owned).collect()
     }
 
     fn files(&self) -> Vec<PathBuf> {
@@ -166,7 +176,7 @@ fn records_are_prediction_logs() {
 fn lines_of_json_have_requests_and_errors() {
     let test = TestLog::new(|settings| settings.format(RequestLogFormat::JsonLines));
     test.submit(predict(&[1.5, f32::INFINITY]));
-    test.submit(failed());
+    test.log.submit(test.record(failed(), Vec::new()));
     test.submit(Exchange::Regress { examples: examples(), outcome: Ok(vec![0.25]) });
     test.log.close();
     let text = fs::read_to_string(&test.files()[0]).unwrap();
@@ -182,6 +192,60 @@ fn lines_of_json_have_requests_and_errors() {
     assert_eq!((&third["api"], &third["results"][0]), (&"regress".into(), &0.25.into()));
     assert_eq!(third["inputs"]["inputs"], serde_json::json!(["", ""]));
     assert_eq!(lines.len(), 3);
+}
+
+#[test]
+fn errors_of_requests_with_redacted_inputs_have_no_message() {
+    let test = TestLog::new(|settings| settings.format(RequestLogFormat::JsonLines));
+    let outcome = Err(Status::invalid_argument("Could not parse example input, value: 'SECRET'"));
+    test.submit(Exchange::Classify { examples: None, outcome });
+    let lines = test.lines();
+    let line: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
+    let error = "the message is left out because inputs are redacted";
+    assert_eq!((&line["status"], &line["error"]), (&"INVALID_ARGUMENT".into(), &error.into()));
+    assert!(!lines[0].contains("SECRET"));
+}
+
+#[test]
+fn results_that_are_not_finite_are_written_as_in_tensors() {
+    let test = TestLog::new(|settings| settings.format(RequestLogFormat::JsonLines));
+    let values = || vec![f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.1, -3.0];
+    let classes = || vec![values().into_iter().map(|score| Class { label: b"\"".to_vec(), score }).collect()];
+    test.submit(Exchange::Regress { examples: None, outcome: Ok(values()) });
+    test.submit(Exchange::Classify { examples: None, outcome: Ok(classes()) });
+    let outcome = Ok(vec![Outcome::Values(values()), Outcome::Classes(vec![])]);
+    test.submit(Exchange::MultiInference { examples: None, tasks: vec![], outcome });
+    let lines = test.lines();
+    let values = "[NaN,Infinity,-Infinity,0.1,-3.0]";
+    assert!(lines[0].contains(&format!("\"results\":{values},")), "{}", lines[0]);
+    let classes = "[[[\"\\\"\",NaN],[\"\\\"\",Infinity],[\"\\\"\",-Infinity],[\"\\\"\",0.1],[\"\\\"\",-3.0]]]";
+    assert!(lines[1].contains(&format!("\"results\":{classes},")), "{}", lines[1]);
+    assert!(lines[2].contains(&format!("\"results\":[{values},[]],")), "{}", lines[2]);
+}
+
+#[test]
+fn requests_whose_answers_are_not_sent_have_failed() {
+    let test = TestLog::new(|settings| settings.format(RequestLogFormat::JsonLines));
+    let exchanges = || {
+        let classes = Exchange::Classify { examples: examples(), outcome: Ok(vec![]) };
+        let tasks = Exchange::MultiInference { examples: examples(), tasks: vec![], outcome: Ok(vec![]) };
+        let values = Exchange::Regress { examples: examples(), outcome: Ok(vec![]) };
+        [predict(&[1.0]), classes, values, tasks, failed()]
+    };
+    for (protocol, status) in [(Protocol::Rest, 400), (Protocol::Grpc, 3), (Protocol::Rest, 200), (Protocol::Grpc, 0)] {
+        let (method, headers) = (http::Method::POST, http::HeaderMap::new());
+        let scope = RequestScope::begin(&test.log, None, None, protocol, (&method, "/", &headers)).unwrap();
+        exchanges().into_iter().for_each(|exchange| scope.add_record(test.record(exchange, vec![])));
+        scope.finish(status);
+    }
+    let lines = test.lines();
+    let lines: Vec<serde_json::Value> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let statuses: Vec<&str> = lines.iter().map(|line| line["status"].as_str().unwrap()).collect();
+    let (failed, answered) = (["INVALID_ARGUMENT"; 5], ["OK", "OK", "OK", "OK", "INVALID_ARGUMENT"]);
+    assert_eq!(statuses, [failed, failed, answered, answered].concat());
+    assert!(lines[..10].iter().all(|line| line.get("outputs").is_none() && line.get("results").is_none()));
+    assert_eq!(lines[0]["error"], "the model answered, but its answer could not be sent");
+    assert_eq!(lines[4]["error"], "no", "the first error stays");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use super::datatype::datatype_name;
 use crate::batching::{InferenceRequest, InferenceResponse};
 use crate::inference;
 use crate::models::{Servable, ServedSignature};
+use crate::request_scope::RequestScope;
 use crate::status::Status;
 
 /// The signature that requests mean that name none.
@@ -70,16 +71,15 @@ pub(crate) async fn infer(
 ) -> Result<InferenceResponse, Status> {
     inference::check_predict_method(servable, served)?;
     let InferRequest { inputs, outputs } = request;
-    check_inputs(&served.signature, &inputs)?;
-    check_outputs(&served.signature, &outputs)?;
+    let checked = check_inputs(&served.signature, &inputs).and_then(|()| check_outputs(&served.signature, &outputs));
     let names = outputs.iter().map(|output| output.name.clone()).collect();
     let call = InferenceRequest { inputs, outputs: names, deadline };
-    let mut answer = inference::run(served, call).await?;
+    let mut answer = inference::run_checked(served, call, checked).await?;
     for output in outputs {
         if let Some(classes) = output.classes
             && let Some((name, tensor)) = answer.iter_mut().find(|(name, _)| *name == output.name)
         {
-            *tensor = classify(name, tensor, classes)?;
+            *tensor = classify(name, tensor, classes).inspect_err(RequestScope::note_failure)?;
         }
     }
     Ok(answer)

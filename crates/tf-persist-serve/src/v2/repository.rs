@@ -61,8 +61,7 @@ fn entries(model: ModelStatus) -> Vec<IndexEntry> {
 pub(crate) async fn load(models: &Models, name: &str) -> Result<(), Status> {
     let status = || models.list().into_iter().find(|model| model.name == name);
     let Some(_) = status() else {
-        let reason = format!("the model `{name}` is not configured; the configuration of the server names its models");
-        return Err(Status::not_found(reason));
+        return Err(not_configured(name));
     };
     let mut changes = models.changes();
     models.refresh();
@@ -87,7 +86,14 @@ pub(crate) async fn load(models: &Models, name: &str) -> Result<(), Status> {
 }
 
 /// Unloading is refused: what is not configured is not served, and what is configured is.
-pub(crate) fn unload(name: &str) -> Status {
+pub(crate) fn unload(models: &Models, name: &str) -> Status {
+    if !models.is_configured(name) {
+        return not_configured(name);
+    }
     let reason = format!("the model `{name}` cannot be unloaded by clients: take it from the server's configuration");
     Status::failed_precondition(reason)
+}
+
+fn not_configured(name: &str) -> Status {
+    Status::not_found(format!("the model `{name}` is not configured; the configuration of the server names its models"))
 }

@@ -17,7 +17,7 @@ pub(crate) struct ModelStatistics {
 /// The statistics of a model, or of all models that have an available version.
 ///
 /// # Errors
-/// If the version is not available.
+/// If requests for the version are not answered.
 pub(crate) fn statistics(
     models: &Models,
     metrics: &Metrics,
@@ -29,7 +29,12 @@ pub(crate) fn statistics(
         requests: metrics.model(name).statistics(),
     };
     if let Some((name, version)) = model {
-        return Ok(vec![of(name, models.find(name, version)?.version())]);
+        // One that is unloaded to save memory is not loaded for this.
+        let number = match models.answering(name, version) {
+            Some(number) => number,
+            None => models.find(name, version)?.version(),
+        };
+        return Ok(vec![of(name, number)]);
     }
     let newest = models.list().into_iter().filter_map(|model| {
         let newest = model.versions.iter().find(|found| found.state.for_clients() == State::Available)?;

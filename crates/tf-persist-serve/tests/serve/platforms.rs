@@ -158,6 +158,8 @@ async fn sagemaker_loads_and_unloads_models() {
     });
     assert_eq!(server.get("/ping").await.code, 200);
     assert_eq!(json_of(&server.get("/models").await), json!({"models": []}));
+    // The page reads `/models`, which is SageMaker's here.
+    assert_eq!(server.get("/").await.code, 404);
     let load = async |name: &str| server.post("/models", &load_body(name, &place(name))).await;
     for name in ["a", "b"] {
         let loaded = load(name).await;

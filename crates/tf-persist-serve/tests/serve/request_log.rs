@@ -111,6 +111,42 @@ async fn examples_are_logged_and_inputs_redacted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn refused_requests_are_logged() {
+    let test = "refused_requests_are_logged";
+    let (base, folder) = (base_path("tf1_graph"), tempfile::tempdir().unwrap());
+    let models = [("m", base.path().to_path_buf())];
+    let log = RequestLogSettings::default().folder(folder.path().to_path_buf()).format(RequestLogFormat::JsonLines);
+    let Some(server) = GrpcServer::start(test, &models, |settings| settings.request_log = log).await else { return };
+    let input = |name: &str, datatype: &str| {
+        format!(r#"{{"name": "{name}", "shape": [1, 4], "datatype": "{datatype}", "data": [1, 2, 3, 4]}}"#)
+    };
+    let labels = r#", "outputs": [{"name": "species", "parameters": {"classification": 1}}]"#;
+    for (inputs, outputs) in [
+        (String::new(), ""),
+        (input("x", "INT32"), ""),
+        (input("z", "FP32"), ""),
+        (input("x", "FP32"), r#", "outputs": [{"name": "z"}]"#),
+        // It runs, and no classes can be made of text.
+        (input("x", "FP32"), labels),
+        (input("x", "FP32"), ""),
+    ] {
+        let body = format!(r#"{{"inputs": [{inputs}] {outputs}}}"#);
+        server.server.post("/v2/models/m/infer", &body).await;
+    }
+    server.stop().await;
+    let text = fs::read_to_string(&files(folder.path())[0]).unwrap();
+    let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let statuses: Vec<&str> = lines.iter().map(|line| line["status"].as_str().unwrap()).collect();
+    assert_eq!(statuses, [["INVALID_ARGUMENT"; 5].as_slice(), &["OK"]].concat(), "{text}");
+    let errors: Vec<&str> = lines.iter().filter_map(|line| line["error"].as_str()).collect();
+    let words =
+        ["`x` of the signature", "is INT32", "no input `z`", "no output `z`", "no classes can be made of string"];
+    assert!(errors.iter().zip(words).all(|(error, words)| error.contains(words)), "{errors:?}");
+    assert!(lines[2]["inputs"].get("z").is_none(), "it could be a redacted input under a wrong name");
+    assert!(lines[4].get("outputs").is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn logging_config_of_a_model_is_followed_and_clients_may_not_write_elsewhere() {
     let test = "logging_config_of_a_model_is_followed_and_clients_may_not_write_elsewhere";
     let (base, folder) = (base_path("half_plus_two"), tempfile::tempdir().unwrap());

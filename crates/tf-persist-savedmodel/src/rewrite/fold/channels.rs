@@ -75,8 +75,8 @@ impl Affine {
             return None;
         }
         let name = node.name.as_str();
-        // Only its first output is computed then.
-        if (1..6).any(|output| view.users.contains_key(&*format!("{name}:{output}"))) {
+        // Only its first output is computed then. A request may ask for another one.
+        if view.asked.contains(name) || (1..6).any(|output| view.users.contains_key(&*format!("{name}:{output}"))) {
             return None;
         }
         let epsilon = node.attr.get("epsilon").map_or(EPSILON, pb::AttrValue::f);
@@ -153,14 +153,19 @@ impl<'g> Linear<'g> {
         (channels > 0).then_some(Self { index, channels, rank, weights })
     }
 
-    /// The weights with each channel multiplied; `None` if a number is no longer finite.
+    /// The weights with each channel multiplied; `None` if a number overflows, or is so small that it loses digits.
     pub(super) fn scaled(&self, scale: &[f32]) -> Option<Tensor> {
         let weights = proto::from_proto(self.weights, MAX_FILLED).ok()?;
         // The channels are the last dimension, or the last two.
         let by_channel = weights.view::<f32>().ok()?.chunks(self.channels);
         let scaled: Vec<f32> =
-            by_channel.flat_map(|weights| weights.iter().zip(scale).map(|(weight, scale)| weight * scale)).collect();
-        let is_finite = scaled.iter().all(|weight| weight.is_finite());
-        is_finite.then(|| Tensor::from_slice(weights.shape(), &scaled).ok())?
+            by_channel.flat_map(|weights| weights.iter().zip(scale)).map(scaled_weight).collect::<Option<_>>()?;
+        Tensor::from_slice(weights.shape(), &scaled).ok()
     }
+}
+
+/// A product of a weight and a scale; `None` if it overflows, or is so small that it loses digits.
+fn scaled_weight((weight, scale): (&f32, &f32)) -> Option<f32> {
+    let scaled = weight * scale;
+    (scaled.is_normal() || scaled == 0.0 && (*weight == 0.0 || *scale == 0.0)).then_some(scaled)
 }

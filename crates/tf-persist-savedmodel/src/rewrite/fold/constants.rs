@@ -35,7 +35,10 @@ impl Constants {
         }
         // Whoever comes here again meanwhile goes in a circle.
         self.0.borrow_mut().insert(tensor.to_owned(), None);
-        let value = self.compute(view, tensor, depth);
+        // TensorFlow takes subnormal numbers as 0 in most of its threads.
+        let is_exact =
+            |value: &Tensor| value.view::<f32>().is_ok_and(|value| !value.iter().any(|it| it.is_subnormal()));
+        let value = self.compute(view, tensor, depth).filter(is_exact);
         self.0.borrow_mut().insert(tensor.to_owned(), value.clone());
         value
     }

@@ -125,9 +125,11 @@ impl<'g> View<'g> {
         self.users.get(name).is_some_and(|users| users == &[user])
     }
 
-    /// The constant that a tensor is, perhaps through nodes that pass it on.
+    /// The constant that a tensor is, perhaps through nodes that pass it on. `None` if it waits for another node, or is
+    /// in a loop of TensorFlow 1, which its control inputs say.
     fn whole_constant(&self, tensor: &str) -> Option<&'g pb::TensorProto> {
-        attr::constant(&self.nodes[self.producer(tensor)?])
+        let node = &self.nodes[self.producer(tensor)?];
+        attr::constant(node).filter(|_| !has_controls(node))
     }
 
     /// A name for a new node.
@@ -139,6 +141,10 @@ impl<'g> View<'g> {
     fn constant(&self, tensor: &str) -> Option<Tensor> {
         self.constants.of(self, tensor)
     }
+}
+
+fn has_controls(node: &pb::NodeDef) -> bool {
+    node.input.iter().any(|input| is_control(input))
 }
 
 /// A node that works on the channels of a convolution or a matrix product before it.
@@ -155,6 +161,10 @@ impl<'g> Fold<'g> {
         let node = &view.nodes[index];
         let (input, affine) = Affine::of(view, node)?;
         let before = view.producer(input)?;
+        // What waits for an assertion has to wait for it still, and the next node would no longer.
+        if has_controls(node) || view.nodes[before].op == "BiasAdd" && has_controls(&view.nodes[before]) {
+            return None;
+        }
         // An `Identity` between them would be another user.
         if !view.belongs_to(before, index) {
             return None;
@@ -214,7 +224,6 @@ impl<'g> Fold<'g> {
             }
         };
         after.device.clone_from(&node.device);
-        after.input.extend(node.input.iter().filter(|input| is_control(input)).cloned());
         changes.nodes.insert(self.index, after);
         changes.nodes.extend(scaled.map(|scaled| (self.linear.index, scaled)));
         changes.new.extend(new);

@@ -96,11 +96,14 @@ fn fused_batch_normalization_after_a_bias() {
     let norm =
         ["T", "U"].into_iter().fold(norm, |norm, name| with(norm, name, attr::dtype(DType::Float32).value.unwrap()));
     let inference = with(with(norm.clone(), "is_training", Value::B(false)), "epsilon", Value::F(1.0));
-    let folded = Folded::of(convolution(after.iter().cloned().chain([inference]).collect()), &["norm"]);
+    let inference = || after.iter().cloned().chain([inference.clone(), node("y", "Relu", &["norm"])]).collect();
+    let folded = Folded::of(convolution(inference()), &["y"]);
     assert_eq!(folded.op("norm"), "BiasAdd");
     // The scales are 1 and 0.25; `(bias - mean) * scale + beta`.
     assert_eq!(folded.values("conv", 1), [1.0, 0.5, 3.0, 1.0]);
     assert_eq!(folded.values("norm", 1), [3.5, 2.0]);
+    // A request may ask for its mean.
+    assert_eq!(Folded::of(convolution(inference()), &["y", "norm"]).op("norm"), "FusedBatchNormV3");
     // In training, the mean is that of the batch.
     let folded = Folded::of(convolution(after.into_iter().chain([norm]).collect()), &["norm"]);
     assert_eq!(folded.op("norm"), "FusedBatchNormV3");
@@ -186,25 +189,45 @@ fn what_is_asked_for_is_still_taken() {
     assert_eq!((folded.op("mul"), folded.input("y")), ("Identity", &["mul".to_owned()][..]));
 }
 
-/// A node that is gone still runs what ran before it, for those that wait for it.
+/// An answer that waits for an assertion still waits for it.
 #[test]
-fn control_inputs_stay() {
-    let mut mul = node("mul", "Mul", &["conv", "c"]);
-    mul.input.push("^check".into());
-    let mut waiting = node("waiting", "NoOp", &[]);
-    waiting.input = vec!["^mul".into()];
-    let folded = Folded::of(
-        convolution(vec![
-            constant("c", &[], &[2.0]),
+fn nodes_that_wait_are_left() {
+    let nodes = |waiting: &str| {
+        let mut nodes = convolution(vec![
+            constant("c", &[2], &[2.0, 3.0]),
             node("check", "NoOp", &[]),
-            mul,
-            waiting,
+            node("biased", "BiasAdd", &["conv", "c"]),
+            node("mul", "Mul", &["biased", "c"]),
             node("y", "Relu", &["mul"]),
-        ]),
-        &["y", "waiting"],
-    );
-    assert_eq!(folded.input("y"), ["conv"]);
-    assert_eq!((folded.op("mul"), folded.input("mul")), ("NoOp", &["^conv".to_owned(), "^check".to_owned()][..]));
+        ]);
+        nodes.iter_mut().filter(|node| node.name == waiting).for_each(|node| node.input.push("^check".into()));
+        nodes
+    };
+    for waiting in ["biased", "mul", "w", "c"] {
+        let folded = Folded::of(nodes(waiting), &["y"]);
+        assert_eq!(
+            (folded.op("mul"), folded.input("y"), folded.input("conv")[1].as_str()),
+            ("Mul", &["mul".to_owned()][..], "w"),
+            "{waiting}"
+        );
+    }
+    // The convolution itself is still there.
+    let folded = Folded::of(nodes("conv"), &["y"]);
+    assert_eq!((folded.op("mul"), folded.input("conv")[2].as_str()), ("BiasAdd", "^check"));
+}
+
+/// The product of a weight and a scale has as many digits as they have.
+#[test]
+fn weights_that_would_be_too_small_are_left() {
+    let op = |scale: f32| {
+        let nodes = convolution(vec![constant("c", &[2], &[1.0, scale]), node("mul", "Mul", &["conv", "c"])]);
+        Folded::of(nodes, &["mul"]).op("mul").to_owned()
+    };
+    assert_eq!([1e-37, 0.0, 1e-39, f32::MIN_POSITIVE / 3.0].map(op), ["Identity", "Identity", "Mul", "Mul"]);
+    // A weight of 4e-30 times 1e-10.
+    let mut nodes = convolution(vec![constant("c", &[], &[1e-10]), node("mul", "Mul", &["conv", "c"])]);
+    nodes[1] = constant("w", &[1, 1, 1, 2], &[4e-30, 0.0]);
+    assert_eq!(Folded::of(nodes, &["mul"]).op("mul"), "Mul");
 }
 
 /// Graphs with circles and without ends do not hang.

@@ -66,7 +66,7 @@ pub(in crate::grpc) async fn answer(state: &ServerState, method: Method, message
         }
         Method::RepositoryModelUnload => {
             let request: pb::RepositoryModelUnloadRequest = parse(message)?;
-            Err(v2::unload(&request.model_name))
+            Err(v2::unload(state.models(), &request.model_name))
         }
         Method::ModelInfer => Err(Status::new(Code::Internal, "ModelInfer was not routed")),
     }

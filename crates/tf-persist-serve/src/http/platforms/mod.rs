@@ -50,6 +50,11 @@ pub(super) fn find<'a>(state: &'a ServerState, head: &Parts) -> Option<PlatformR
     }
 }
 
+/// Whether `/models` is the platform's, and not the list that the page at `/` reads.
+pub(super) fn has_own_models(state: &ServerState) -> bool {
+    matches!(&state.settings().http.platform, Some(Platform::SageMaker(contract)) if contract.multi_model.is_some())
+}
+
 /// Answers a request of a platform. Health checks have no API key, others need one where the server has keys.
 pub(super) async fn answer(state: &ServerState, route: PlatformRoute<'_>, head: &Parts, body: Incoming) -> Reply {
     let is_health = matches!(

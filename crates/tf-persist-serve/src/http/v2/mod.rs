@@ -7,8 +7,9 @@ mod routes;
 
 use std::time::Instant;
 
+use http::header::ALLOW;
 use http::request::Parts;
-use http::{Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use hyper::body::Incoming;
 use tf_persist_core::Code;
 
@@ -42,7 +43,9 @@ pub(super) async fn respond(state: &ServerState, head: &Parts, path: &str, body:
         body::drain(body).await;
         let allowed = if route.is_post() { "POST" } else { "GET" };
         let message = format!("{} is not allowed for {path}, but {allowed} is", head.method);
-        return reply::error_with_code(StatusCode::METHOD_NOT_ALLOWED, &message);
+        let mut refusal = reply::error_with_code(StatusCode::METHOD_NOT_ALLOWED, &message);
+        refusal.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+        return refusal;
     }
     match route {
         Route::Infer { model, version } => infer(state, head, (&model, version), body).await,
@@ -101,7 +104,7 @@ async fn small(state: &ServerState, route: Route, head: &Parts, body: Incoming) 
         Route::Statistics(model) => pages::statistics(state, model.as_ref())?,
         Route::Index => pages::index(state, &bytes)?,
         Route::Load(model) => pages::load(state, &model, &bytes).await?,
-        Route::Unload(model) => return Err(v2::unload(&model).into()),
+        Route::Unload(model) => return Err(v2::unload(state.models(), &model).into()),
         Route::SharedMemory => return Err(v2::no_shared_memory().into()),
         Route::Absent(what) => {
             return Err(Status::new(Code::Unimplemented, format!("{what} is not supported")).into());

@@ -67,6 +67,7 @@ impl Route {
             ["health", "live"] => Self::Live,
             ["health", "ready"] => Self::Ready,
             ["models", "stats"] => Self::Statistics(None),
+            ["models", .., "trace", "setting"] => Self::Absent("the trace extension"),
             ["models", model, "versions", version, rest @ ..] if !version.is_empty() => {
                 Self::model(model, version, rest).ok_or_else(unknown)?
             }
@@ -108,7 +109,6 @@ impl Route {
             ["config"] => Self::Config { model, version },
             ["stats"] => Self::Statistics(Some((model, version))),
             ["generate" | "generate_stream"] => Self::Absent("the generate extension"),
-            ["trace", ..] => Self::Absent("the trace extension"),
             _ => return None,
         })
     }
@@ -163,6 +163,9 @@ mod tests {
             ("/v2/systemsharedmemory/region/r/register", Route::SharedMemory),
             ("/v2/cudasharedmemory/status", Route::SharedMemory),
             ("/v2/trace/setting", Route::Absent("the trace extension")),
+            ("/v2/models/m/trace/setting", Route::Absent("the trace extension")),
+            ("/v2/models/m/versions/1/trace/setting", Route::Absent("the trace extension")),
+            ("/v2/models/team/m/trace/setting", Route::Absent("the trace extension")),
             ("/v2/models/m/generate", Route::Absent("the generate extension")),
         ] {
             assert!(is_v2_path(path), "{path}");

@@ -143,6 +143,22 @@ fn a_new_version_takes_the_place_of_one_that_is_unloaded() {
 }
 
 #[test]
+fn versions_of_one_model_without_room_are_unloaded_alike() {
+    let harness = Harness::new();
+    harness.put("c", 1, "one");
+    harness.put("c", 2, "two");
+    let settings = limited(&harness, &["a", "b"], 2);
+    // The file that the settings name.
+    harness.several(&[("a", ""), ("b", ""), ("c", "model_version_policy { all {} }")]);
+    let models = harness.serve(settings);
+    assert_eq!(states(&models, "c"), [(2, Unloaded), (1, Unloaded)]);
+    // Both have room once the others are gone.
+    assert_eq!(ask(&harness, &models, "c").unwrap(), "two");
+    wait_states(&models, "c", &[(2, Available), (1, Available)]);
+    assert_eq!(answer(&models, "c", &Version::Number(1)).unwrap(), "one");
+}
+
+#[test]
 fn a_version_that_never_fits_is_refused() {
     let harness = Harness::new();
     let path = harness.put("a", 1, "a");

@@ -91,8 +91,12 @@ async fn health_needs_no_model() {
     get(&server, "/v2/models/m/versions/x").await.is_error(400, "Unrecognized servable version label: x");
     get(&server, "/v2/models/m/versions/99999999999999999999").await.is_error(400, "too large");
     get(&server, "/v2/nothing").await.is_error(404, "there is nothing at /v2/nothing");
-    get(&server, "/v2/models/m/infer").await.is_error(405, "GET is not allowed");
-    get(&server, "/v2/trace/setting").await.is_error(501, "the trace extension is not supported");
+    let refused = get(&server, "/v2/models/m/infer").await;
+    refused.is_error(405, "GET is not allowed");
+    assert!(refused.head.to_ascii_lowercase().contains("allow: post"), "{}", refused.head);
+    for path in ["/v2/trace/setting", "/v2/models/m/trace/setting"] {
+        get(&server, path).await.is_error(501, "the trace extension is not supported");
+    }
     post(&server, "/v2", &[], b"").await.is_error(405, "POST is not allowed");
     post(&server, "/v2/systemsharedmemory/region/r/register", &[], b"{}").await.is_error(400, "shared memory");
     get(&server, "/v2/cudasharedmemory/status").await.is_error(400, "shared memory is not supported");
@@ -153,6 +157,7 @@ async fn metadata_and_repository() {
         .await
         .is_error(501, "parameters are not supported");
     post(server, "/v2/repository/models/echo/unload", &[], b"{}").await.is_error(400, "cannot be unloaded by clients");
+    post(server, "/v2/repository/models/none/unload", &[], b"{}").await.is_error(404, "`none` is not configured");
 
     assert_eq!(infer(server, &json!({"inputs": [fp32(json!([1, 2]))]})).await.code, 200);
     for path in ["/v2/models/stats", "/v2/models/echo/stats", "/v2/models/echo/versions/7/stats"] {

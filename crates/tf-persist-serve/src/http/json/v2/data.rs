@@ -144,8 +144,9 @@ impl Declared<'_> {
             }
         }
         let found = found.shape();
-        // A flat list may have the elements of any shape.
-        if found.len() > 1 && found != self.shape {
+        // A flat list may have the elements of any shape, and empty lists have no lists in them.
+        let is_empty = found.last() == Some(&0) && self.shape.starts_with(&found);
+        if found.len() > 1 && found != self.shape && !is_empty {
             return Err(self.refuse(&format!("`data` has the shape {found:?}, not {:?}", self.shape)));
         }
         Ok(())

@@ -81,7 +81,11 @@ fn data_is_flat_or_in_the_shape() {
     }
     for data in ["[]", "[[], []]"] {
         assert_eq!(tensor("FP32", "[2, 0]", data).unwrap().shape(), [2, 0]);
+        // As numpy writes it.
+        assert_eq!(tensor("FP32", "[2, 0, 3]", data).unwrap().shape(), [2, 0, 3]);
     }
+    is_refused(tensor("FP32", "[3, 0, 3]", "[[], []]"), "`data` has the shape [2, 0], not [3, 0, 3]");
+    is_refused(tensor("FP32", "[0, 2]", "[[], []]"), "`data` has the shape [2, 0], not [0, 2]");
     is_refused(tensor("FP32", "[4]", "[[1, 2], [3, 4]]"), "`data` has the shape [2, 2], not [4]");
     is_refused(tensor("FP32", "[2, 2]", "[1, 2, 3]"), "`data` has 3 elements, and the shape [2, 2] has 4");
     is_refused(tensor("FP32", "[2, 2]", "[[1, 2], [3]]"), "the lists of `data` do not have the shape [2, 2]");
