@@ -92,7 +92,7 @@ fn what_a_log_cannot_answer_is_not_different() {
         "{\"inputs\": {\"x\": [1]}, \"status\": \"DEADLINE_EXCEEDED\"}",
         "{\"inputs\": {}, \"outputs\": {\"y\": [2.5]}, \"redacted\": [\"x\"]}",
     ];
-    dir.write("log.jsonl", &lines.join("\n"));
+    dir.write("log.jsonl", lines.join("\n"));
     let ran = dir.cmd("verify base/1 --requests log.jsonl").run().ok();
     ran.check(ran.out().starts_with("same: 3 answers, bit for bit; 2 requests not replayed"), "two are skipped");
     let says = |text: &str| ran.check(ran.out().contains(text), text);
@@ -110,10 +110,10 @@ fn results_of_examples_are_compared() {
             "{{\"api\": \"regress\", \"signature_name\": \"regress\", \"inputs\": {inputs}, \"results\": [{result}]}}"
         )
     };
-    dir.write("log.jsonl", &line("1.9999976"));
+    dir.write("log.jsonl", line("1.9999976"));
     let ran = dir.cmd("verify models/tf1_graph/model --requests log.jsonl").run().ok();
     ran.check(ran.out().starts_with("same: 1 answer"), "the result is compared");
-    dir.write("log.jsonl", &line("777.0"));
+    dir.write("log.jsonl", line("777.0"));
     let ran = dir.cmd("verify models/tf1_graph/model --requests log.jsonl").run();
     ran.check(ran.out().starts_with("different: 1 of 1 answer"), "another result differs");
     ran.exits_with(1);
