@@ -152,7 +152,7 @@ fn classifications(result: &[u8]) -> Result<Tensors, String> {
     ])
 }
 
-/// `RegressionResult`: `outputs`, of shape [examples].
+/// `RegressionResult`: `outputs`, of shape `[examples]`.
 fn regressions(result: &[u8]) -> Result<Tensors, String> {
     let mut values = Vec::new();
     for field in try_fields(result) {

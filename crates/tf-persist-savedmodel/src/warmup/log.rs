@@ -130,7 +130,7 @@ fn from_json(source: &str, number: usize, line: &[u8], meta_graph: &MetaGraph) -
     Ok(record(request, answer, reason_to_skip))
 }
 
-/// Why a request with tensors without elements cannot be replayed: `[]` stands for the shapes [0], [0, 3], ….
+/// Why a request with tensors without elements cannot be replayed: `[]` stands for the shapes `[0]`, `[0, 3]`, ….
 fn without_elements(signature: &SignatureDef, inputs: &Tensors, answer: Option<&Tensors>) -> Option<String> {
     let is_lost = |(name, tensor): &&(String, Tensor), infos: &[(String, TensorInfo)]| {
         let shape = infos.iter().find(|(key, _)| key == name).map(|(_, info)| &info.shape);

@@ -114,7 +114,7 @@ fn key_of(name: &str) -> Key {
     }
 }
 
-/// `[[["label", score], …], …]`: `classes` and `scores` of the shape [examples, classes].
+/// `[[["label", score], …], …]`: `classes` and `scores` of the shape `[examples, classes]`.
 fn classes(json: &mut Jiter<'_>) -> Result<Tensors, String> {
     let bad = |_| "they are not lists of labels with scores".to_owned();
     let (mut labels, mut scores) = (Strings::default(), Vec::new());
@@ -148,7 +148,7 @@ fn classes(json: &mut Jiter<'_>) -> Result<Tensors, String> {
     ])
 }
 
-/// `[value, …]`: `outputs` of the shape [examples].
+/// `[value, …]`: `outputs` of the shape `[examples]`.
 fn values(json: &mut Jiter<'_>) -> Result<Tensors, String> {
     let bad = |_| "they are not a list of numbers".to_owned();
     let mut values = Vec::new();
