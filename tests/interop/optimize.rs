@@ -390,9 +390,10 @@ fn a_choice_is_remembered() {
     assert!(!first.remembered && files() == 1, "{first:?}");
     let (model_again, again) = loaded("digits", auto());
     assert!(again.remembered && again.to_string().contains("in an earlier trial"), "{again:?}");
-    let choice =
-        |done: &Optimization| (done.constants, done.simplified, done.calling_thread, done.speedup, done.requests);
+    let choice = |done: &Optimization| (done.constants, done.simplified, done.calling_thread, done.requests);
     assert_eq!((choice(&again), &again.reason), (choice(&first), &first.reason));
+    // JSON does not keep the last bit of every number.
+    assert!((again.speedup.unwrap() - first.speedup.unwrap()).abs() < 1e-9, "{again:?} {first:?}");
     let recorded = Recorded::read(model("digits").parent().unwrap());
     recorded.check_with(&recorded.model, &auto());
     drop(model_again);
