@@ -75,7 +75,8 @@ impl<T> Model<T> {
     /// is so unless it would take the place of another version that answers, or has to wait for one in memory.
     pub(super) fn no_room(&mut self, at: usize) -> bool {
         let is_other = |entry: &VersionEntry<T>| {
-            entry.is_servable() && !(entry.is_aspired && matches!(entry.phase, Phase::Evicted))
+            let is_absent = entry.is_reload || matches!(entry.phase, Phase::Evicted);
+            entry.is_servable() && !(entry.is_aspired && is_absent)
         };
         let has_other = self.entries.iter().enumerate().any(|(index, entry)| index != at && is_other(entry));
         let Some(entry) = self.entries.get_mut(at) else { return false };

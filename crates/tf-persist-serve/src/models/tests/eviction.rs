@@ -151,7 +151,8 @@ fn versions_of_one_model_without_room_are_unloaded_alike() {
     // The file that the settings name.
     harness.several(&[("a", ""), ("b", ""), ("c", "model_version_policy { all {} }")]);
     let models = harness.serve(settings);
-    assert_eq!(states(&models, "c"), [(2, Unloaded), (1, Unloaded)]);
+    // It is ready with the newest one.
+    wait_states(&models, "c", &[(2, Unloaded), (1, Unloaded)]);
     // Both have room once the others are gone.
     assert_eq!(ask(&harness, &models, "c").unwrap(), "two");
     wait_states(&models, "c", &[(2, Available), (1, Available)]);

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::models::State::{self, Available, End, Loading, Start, Unloading};
+use crate::models::State::{self, Available, End, Loading, Start, Unloaded, Unloading};
 use crate::models::config::{BasePath, ModelConfig, Policy};
 use crate::models::folder::FileStamp;
 use crate::models::state_machine::{Action, MAX_ENDED, Model};
@@ -377,4 +377,25 @@ fn a_trial_that_nobody_waits_for_is_unloaded() {
     assert_eq!(harness.finish(trial.id, LoadOutcome::Loaded(11)), Some(11));
     harness.model.unloaded(trial.id);
     assert_eq!(harness.states(), [(1, End)]);
+}
+
+#[test]
+fn a_version_without_room_beside_one_that_is_loaded_again_is_left_unloaded() {
+    let no_room = || LoadOutcome::NoRoom(LoadError::new(Status::not_found("no room"), false), FileStamp(1));
+    let mut harness = Harness::new();
+    harness.aspire(&[1, 2]);
+    let (first, _) = harness.decide();
+    assert_eq!(first.iter().map(|job| job.version).collect::<Vec<_>>(), [2, 1]);
+    assert_eq!(harness.finish(first[0].id, no_room()), None);
+    // A request wants the newest before the other was tried.
+    harness.model.wake();
+    let again = harness.load();
+    assert!(again.evicts && again.version == 2, "{again:?}");
+    assert_eq!(harness.finish(first[1].id, no_room()), None);
+    assert_eq!(harness.states(), [(2, Unloaded), (1, Unloaded)]);
+    harness.succeed(&again);
+    harness.model.wake();
+    let one = harness.load();
+    harness.succeed(&one);
+    assert_eq!(harness.states(), [(2, Available), (1, Available)]);
 }
