@@ -9,8 +9,8 @@ use tf_persist_core::runtime::Runtime;
 use tf_persist_core::tensor::Tolerance;
 use tf_persist_core::warmup::Recorder;
 use tf_persist_core::{
-    Asserts, GraphSignature, LoadOptions, LoadedModel, ModelBuilder, NO_INPUTS, Optimization, Optimize, SaveOptions,
-    SavedModel, Tensor,
+    Asserts, GraphSignature, LoadOptions, LoadedModel, ModelBuilder, NO_INPUTS, Optimization, Optimize, RunOptions,
+    SaveOptions, SavedModel, Tensor,
 };
 use tf_persist_testing::{copy_folder, corpus, model};
 
@@ -217,6 +217,55 @@ fn products_in_loops_of_tensorflow_1_answer_the_same() {
     let values: Vec<f32> = (0..30).map(|index| (index % 7) as f32 / 3.0 - 1.0).collect();
     let input = Tensor::from_slice(&[2, 5, 3], &values).unwrap();
     assert!(difference_of_simplified(&folder, ("x", &input)) < 1e-6);
+}
+
+/// A request need not have the declared sizes: TensorFlow Serving's clients may send others.
+#[test]
+fn requests_of_other_shapes_answer_the_same() {
+    let scope = &mut new_scope();
+    let x = placeholder(&[None, Some(5), Some(3)], scope);
+    let x = shaped("Abs", &[x], false, &[None, Some(5), Some(3)], scope);
+    let weights = noise(&[3, 2], scope);
+    let product = shaped("BatchMatMulV2", &[x, weights], false, &[None, Some(5), Some(2)], scope);
+    let activated = ops::relu(ops::bias_add(product, noise(&[2], scope), scope).unwrap(), scope).unwrap();
+    let mut reshaped = |input: Output, sizes: &[i32]| -> Output {
+        let sizes = ops::constant(sizes, scope).unwrap();
+        ops::reshape(input, sizes, scope).unwrap().into()
+    };
+    let flat = reshaped(activated.into(), &[-1]);
+    let rows = reshaped(flat, &[-1, 2, 5]);
+    let axes = |axes: &[i32], scope: &mut Scope| ops::constant(axes, scope).unwrap();
+    let first = axes(&[0, 2, 1], scope);
+    let transposed = ops::transpose(rows, first.clone(), scope).unwrap();
+    let back = ops::transpose(transposed, first, scope).unwrap();
+    let last = axes(&[1, 0, 2], scope);
+    ops::transpose(back, last, &mut scope.with_op_name("y")).unwrap();
+    let work = tempfile::tempdir().unwrap();
+    let folder = work.path().join("model");
+    save_graph(scope, &folder);
+    let load = |optimize: Optimize| LoadedModel::load(&folder, LoadOptions::default().optimize(optimize)).unwrap();
+    let (plain, changed) = (load(Optimize::Off), load(Optimize::On));
+    assert!(changed.optimization().unwrap().simplified);
+    let run = |loaded: &LoadedModel, shape: &[usize]| -> tf_persist_core::Result<_> {
+        let values: Vec<f32> = (0..shape.iter().product::<usize>()).map(|index| (index % 7) as f32 - 3.0).collect();
+        let input = Tensor::from_slice(shape, &values).unwrap();
+        let options = RunOptions::default().skip_shape_check(true);
+        let (_, answer) = loaded.default_signature()?.run_with([("x", &input)], &options)?.into_vec().remove(0);
+        Ok((answer.shape().to_vec(), answer.view::<f32>().unwrap().to_vec()))
+    };
+    let mut answers = 0;
+    for shape in [&[2, 5, 3][..], &[2, 10, 3], &[0, 5, 3], &[5, 3], &[2, 5, 1, 3], &[2, 5, 6], &[2, 3, 3], &[2, 5, 1]] {
+        match (run(&plain, shape), run(&changed, shape)) {
+            (Ok((wanted_shape, wanted)), Ok((found_shape, found))) => {
+                assert_eq!(found_shape, wanted_shape, "{shape:?}");
+                assert!(wanted.iter().zip(&found).all(|(a, b)| (a - b).abs() < 1e-5), "{shape:?}");
+                answers += 1;
+            }
+            (Err(_), Err(_)) => {}
+            (wanted, found) => panic!("{shape:?}: {wanted:?} became {found:?}"),
+        }
+    }
+    assert_eq!(answers, 5);
 }
 
 #[test]

@@ -35,7 +35,7 @@ impl SavedModel {
             let reader = CheckpointReader::new(index.clone());
             freeze::freeze(self.path(), &mut definition, kept.as_deref().unwrap_or_default(), &reader)?;
         }
-        let failed = simplified.map_or_else(Vec::new, |asserts| simplify(&mut definition, asserts).panicked);
+        let failed = simplified.map_or_else(Vec::new, |asserts| simplify(&mut definition, asserts).failed);
         finish_pruned(self, &mut definition, &functions)?;
         let assets = definition.asset_file_def.iter().map(|asset| asset.filename.clone());
         let assets = assets.filter(|name| !dropped_assets.contains(name)).collect();

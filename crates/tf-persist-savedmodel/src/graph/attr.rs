@@ -40,6 +40,11 @@ pub fn boolean(value: bool) -> pb::AttrValue {
     attr(Value::B(value))
 }
 
+/// An integer.
+pub fn integer(value: i64) -> pb::AttrValue {
+    attr(Value::I(value))
+}
+
 /// A tensor.
 pub fn tensor(tensor: pb::TensorProto) -> pb::AttrValue {
     attr(Value::Tensor(tensor))

@@ -63,7 +63,8 @@ impl<'a> Mover<'a> {
         }
         let reshape = self.only_consumer(product).filter(|node| node.op == "Reshape")?;
         let columns = self.columns(product)?;
-        if self.shapes.of(&reshape.name)?.last() != Some(&Some(columns)) {
+        // Whatever the sizes of the request.
+        if self.shapes.last_of(reshape.input.get(1)?) != Some(columns) {
             return None;
         }
         let bias = self.only_consumer(reshape)?;
@@ -73,7 +74,7 @@ impl<'a> Mover<'a> {
             "AddV2" | "Add" if tensor_of(second) == reshape.name => first,
             _ => return None,
         };
-        let is_vector = !is_control(vector) && self.shapes.of(vector)? == [Some(columns)];
+        let is_vector = self.shapes.of_constant(vector)? == [columns];
         if !is_vector || !channels_are_last(bias) || tensor_of(first) == tensor_of(second) {
             return None;
         }
@@ -95,9 +96,9 @@ impl<'a> Mover<'a> {
 
     /// The number of columns of a product: the size of its weights.
     fn columns(&self, product: &pb::NodeDef) -> Option<usize> {
-        let weights = self.shapes.of(product.input.get(1)?)?;
+        let weights = self.shapes.of_constant(product.input.get(1)?)?;
         let transposed = product.attr.get("transpose_b").is_some_and(pb::AttrValue::b);
-        *weights.get(usize::from(!transposed))?
+        weights.get(usize::from(!transposed)).copied()
     }
 
     /// The only node that takes a node's output, once, as data; `None` if others name the node.
@@ -109,6 +110,7 @@ impl<'a> Mover<'a> {
     }
 }
 
-fn is_activation(node: &pb::NodeDef) -> bool {
+/// Whether a node is an activation that TensorFlow fuses. Its result has the shape of its input.
+pub(super) fn is_activation(node: &pb::NodeDef) -> bool {
     ACTIVATIONS.contains(&node.op.as_str()) && node.input.len() == 1
 }

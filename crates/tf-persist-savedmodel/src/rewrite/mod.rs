@@ -7,6 +7,7 @@ mod effects;
 pub(crate) mod fold;
 pub(crate) mod freeze;
 pub(crate) mod inline;
+mod layouts;
 mod loops;
 mod outputs;
 mod products;
@@ -72,10 +73,12 @@ pub(crate) struct Simplified {
     pub(crate) loops: usize,
     /// Products of batches that became products of matrices, and biases that moved to one.
     pub(crate) products: usize,
+    /// Transposes and reshapes that became one with another, or nothing.
+    pub(crate) layouts: usize,
     /// Nodes that became a part of weights or a bias.
     pub(crate) folds: usize,
     /// The simplifications that panicked or lost an output, by what they would have changed. Nothing is left of them.
-    pub(crate) panicked: Vec<&'static str>,
+    pub(crate) failed: Vec<&'static str>,
 }
 
 impl Simplified {
@@ -86,6 +89,7 @@ impl Simplified {
             ("calls", self.calls),
             ("loops", self.loops),
             ("products", self.products),
+            ("layouts", self.layouts),
             ("weights", self.folds),
         ];
         let done = counted.into_iter().filter(|(_, count)| *count > 0).map(|(name, _)| name);
@@ -97,12 +101,13 @@ impl Simplified {
 type Simplification = fn(&mut pb::GraphDef, &HashSet<String>, &mut Simplified);
 
 /// The simplifications by what they change, in this order.
-const SIMPLIFICATIONS: [(&str, Simplification); 6] = [
+const SIMPLIFICATIONS: [(&str, Simplification); 7] = [
     ("calls", |graph, asked, done| done.calls += inline::inline(graph, asked)),
     ("loops", unroll),
     ("edges", |graph, _, _| edges::drop_dead_edges(graph)),
     ("products", |graph, asked, done| done.products += products::flatten(graph, asked)),
     ("biases", |graph, asked, done| done.products += biases::move_before_reshape(graph, asked)),
+    ("layouts", |graph, asked, done| done.layouts += layouts::merge(graph, asked)),
     ("weights", |graph, asked, done| done.folds += fold::fold(graph, asked)),
 ];
 
@@ -148,7 +153,7 @@ fn simplify_by(definition: &mut pb::MetaGraphDef, simplifications: &[(&'static s
         }));
         match simplified {
             Ok(simplified) if !unreached::loses_outputs(definition, &simplified.0) => (*definition, done) = simplified,
-            _ => done.panicked.push(name),
+            _ => done.failed.push(name),
         }
     }
     done

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use tf_persist_proto::tensorflow as pb;
 
 use super::effects::has_control_flow;
-use super::shapes::{Shapes, Sizes};
+use super::shapes::Shapes;
 use crate::dtype::DType;
 use crate::graph::{attr, is_control};
 use crate::tensor::{Tensor, proto};
@@ -41,41 +41,67 @@ fn flattened(node: &pb::NodeDef, shapes: &Shapes<'_>) -> Option<Vec<pb::NodeDef>
     if !matches!(node.op.as_str(), "BatchMatMul" | "BatchMatMulV2") || is_control(right) || is_set("adj_x") {
         return None;
     }
-    let (left_sizes, right_sizes, sizes) = (shapes.of(left)?, shapes.of(right)?, shapes.of(&node.name)?);
-    let (rows, columns) = match (right_sizes.as_slice(), is_set("adj_y")) {
-        ([rows, columns], false) | ([columns, rows], true) => ((*rows)?, (*columns)?),
+    let (rows, columns) = match (shapes.of_constant(right)?.as_slice(), is_set("adj_y")) {
+        ([rows, columns], false) | ([columns, rows], true) => (*rows, *columns),
         _ => return None,
     };
     let dtype = node.attr.get("T")?.clone();
     // Complex numbers would be conjugated.
     let is_real = [DType::Float32, DType::Float64].iter().any(|real| attr::dtype(*real).value == dtype.value);
-    let is_batch = left_sizes.len() > 2 && left_sizes.last() == Some(&Some(rows));
-    if !is_real || !is_batch || sizes.len() != left_sizes.len() || sizes.last() != Some(&Some(columns)) {
+    if !is_real || shapes.declared_rank(left)? <= 2 || rows == 0 || columns == 0 {
         return None;
     }
+    let mut nodes = shapes_around(node, left, i32::try_from(columns).ok()?)?;
     let name = |what: &str| format!("{}/{what}", node.name);
-    let shape = |what: &str, sizes: &Sizes| {
-        let known = sizes.iter().map(|size| size.map_or(Some(-1), |size| i32::try_from(size).ok()));
-        let known: Vec<i32> = known.collect::<Option<_>>()?;
-        // One size follows from the others.
-        if known.iter().filter(|size| **size == -1).count() > 1 || known.contains(&0) {
-            return None;
-        }
-        Some(attr::const_node(&name(what), proto::to_proto(&Tensor::from_slice(&[known.len()], &known).ok()?)))
-    };
-    let reshape = |name: &str, tensor: &str, shape: &pb::NodeDef| {
+    let reshape = |name: &str, tensor: &str, shape: &str| {
         let types = [("T", dtype.clone()), ("Tshape", attr::dtype(DType::Int32))];
-        attr::node(name, "Reshape", &[tensor, &shape.name], types)
+        attr::node(name, "Reshape", &[tensor, shape], types)
     };
-    let rows_shape = shape("rows_shape", &vec![None, Some(rows)])?;
-    let batch_shape = shape("batch_shape", &sizes)?;
-    let in_rows = reshape(&name("rows"), left, &rows_shape);
     let flags = [("transpose_a", attr::boolean(false)), ("transpose_b", attr::boolean(is_set("adj_y")))];
     let types = [("T", dtype.clone())].into_iter().chain(flags);
-    let product = attr::node(name("product"), "MatMul", &[&in_rows.name, right], types);
-    let mut batch = reshape(&node.name, &product.name, &batch_shape);
+    nodes.push(reshape(&name("rows"), left, &name("rows_shape")));
+    nodes.push(attr::node(name("product"), "MatMul", &[&name("rows"), right], types));
+    let mut batch = reshape(&node.name, &name("product"), &name("batch_shape"));
     batch.attr.extend(node.attr.get("_output_shapes").map(|shapes| ("_output_shapes".to_owned(), shapes.clone())));
-    let mut nodes = vec![batch, rows_shape, batch_shape, in_rows, product];
+    nodes.insert(0, batch);
     nodes.iter_mut().for_each(|made| made.device.clone_from(&node.device));
     Some(nodes)
+}
+
+/// Nodes that compute the shapes before and behind a product: `rows_shape` and `batch_shape`.
+///
+/// Both come from the tensor itself, not from its declared shape: a request need not have the declared sizes, and a
+/// tensor with rows of another size must get to the product, which refuses it. A reshape to known sizes would not always:
+/// where another one follows, TensorFlow leaves it out.
+fn shapes_around(product: &pb::NodeDef, left: &str, columns: i32) -> Option<Vec<pb::NodeDef>> {
+    let name = |what: &str| format!("{}/{what}", product.name);
+    let int = || attr::dtype(DType::Int32);
+    let vector = |what: &str, value: i32| {
+        Some(attr::const_node(&name(what), proto::to_proto(&Tensor::from_slice(&[1], &[value]).ok()?)))
+    };
+    // The sizes before or behind this one.
+    let part = |what: &str, masks: (i64, i64)| {
+        let inputs = ["sizes", "last_axis", "last_axis", "stride"].map(name);
+        let masks = [("begin_mask", attr::integer(masks.0)), ("end_mask", attr::integer(masks.1))];
+        let types = [("T", int()), ("Index", int())].into_iter().chain(masks);
+        attr::node(name(what), "StridedSlice", &inputs.each_ref().map(String::as_str), types)
+    };
+    let joined = |what: &str, first: &str, second: &str| {
+        let inputs = [first, second, "axis"].map(name);
+        let types = [("T", int()), ("Tidx", int()), ("N", attr::integer(2))];
+        attr::node(name(what), "ConcatV2", &inputs.each_ref().map(String::as_str), types)
+    };
+    let types = [("T", product.attr.get("T")?.clone()), ("out_type", int())];
+    Some(vec![
+        attr::node(name("sizes"), "Shape", &[left], types),
+        vector("last_axis", -1)?,
+        vector("stride", 1)?,
+        attr::const_node(&name("axis"), proto::to_proto(&Tensor::scalar(0_i32).ok()?)),
+        part("outer", (1, 0)),
+        part("inner", (0, 1)),
+        vector("all", -1)?,
+        joined("rows_shape", "all", "inner"),
+        vector("columns", columns)?,
+        joined("batch_shape", "outer", "columns"),
+    ])
 }

@@ -1,20 +1,18 @@
-//! The declared shapes of tensors.
+//! The shapes of tensors: as they are declared, and as far as they are the same in every run.
 
 use std::collections::{HashMap, HashSet};
 
 use tf_persist_proto::tensorflow as pb;
 use tf_persist_proto::tensorflow::attr_value::attr_value::Value;
 
+use crate::dtype::DType;
 use crate::graph::{attr, is_control, node_of};
 use crate::tensor::proto;
 
 /// The longest chain of nodes that is followed.
 const MAX_DEPTH: usize = 20;
 
-/// Sizes, where they are known.
-pub(super) type Sizes = Vec<Option<usize>>;
-
-/// The shapes of a graph's tensors, as whoever wrote the graph recorded them.
+/// The shapes of a graph's tensors.
 pub(super) struct Shapes<'n> {
     nodes: HashMap<&'n str, &'n pb::NodeDef>,
     asked: &'n HashSet<String>,
@@ -25,32 +23,61 @@ impl<'n> Shapes<'n> {
         Self { nodes: nodes.iter().map(|node| (node.name.as_str(), node)).collect(), asked }
     }
 
-    /// The shape of a tensor; `None` if its rank is not known.
-    pub(super) fn of<'t>(&self, mut tensor: &'t str) -> Option<Sizes>
-    where
-        'n: 't,
-    {
-        let mut node = self.node(tensor)?;
-        // What was the read of a variable has none.
-        for _ in 0..MAX_DEPTH {
-            if node.op != "Identity" || node.attr.contains_key("_output_shapes") {
-                break;
-            }
-            tensor = node.input.first()?;
-            node = self.node(tensor)?;
-        }
-        if let Some(constant) = attr::constant(node) {
-            return Some(proto::whole_shape(&constant.tensor_shape).ok()?.into_iter().map(Some).collect());
-        }
+    /// The declared rank of a tensor, if it is known. A request may have another one.
+    pub(super) fn declared_rank(&self, tensor: &str) -> Option<usize> {
+        let node = self.nodes.get(node_of(tensor))?;
         let index = tensor.split_once(':').map_or(Ok(0), |(_, index)| index.parse::<usize>()).ok()?;
         let Some(Value::List(list)) = &node.attr.get("_output_shapes")?.value else { return None };
-        let sizes = proto::partial_shape(list.shape.get(index)?).sizes()?.to_vec();
-        Some(sizes.into_iter().map(|size| size.and_then(|size| usize::try_from(size).ok())).collect())
+        Some(proto::partial_shape(list.shape.get(index)?).sizes()?.len())
+    }
+
+    /// The shape of a constant, perhaps through nodes that pass it on.
+    pub(super) fn of_constant(&self, tensor: &str) -> Option<Vec<usize>> {
+        let mut node = self.node(tensor)?;
+        for _ in 0..MAX_DEPTH {
+            if node.op != "Identity" {
+                break;
+            }
+            node = self.node(node.input.first()?)?;
+        }
+        proto::whole_shape(&attr::constant(node)?.tensor_shape).ok()
+    }
+
+    /// The last of the sizes in a tensor of such, if it is the same in every run.
+    pub(super) fn last_of(&self, sizes: &str) -> Option<usize> {
+        let mut tensor = sizes;
+        for _ in 0..MAX_DEPTH {
+            let node = self.node(tensor)?;
+            if let Some(constant) = attr::constant(node) {
+                return integers(constant)?.last().and_then(|size| usize::try_from(*size).ok());
+            }
+            let mut values = node.input.iter().filter(|input| !is_control(input));
+            tensor = match node.op.as_str() {
+                "Pack" => values.next_back()?,
+                // The axis comes last. A part without sizes is not looked through.
+                "ConcatV2" => values.rev().nth(1)?,
+                "Identity" => values.next()?,
+                _ => return None,
+            };
+        }
+        None
     }
 
     /// The node of a tensor, unless a request may give the tensor.
     fn node(&self, tensor: &str) -> Option<&'n pb::NodeDef> {
         let node = *self.nodes.get(node_of(tensor)).filter(|_| !is_control(tensor))?;
-        (node.op != "Const" || !self.asked.contains(&node.name)).then_some(node)
+        (!self.asked.contains(&node.name)).then_some(node)
+    }
+}
+
+/// The numbers of a constant of 32-bit or 64-bit integers, if they are few enough to be sizes.
+pub(super) fn integers(constant: &pb::TensorProto) -> Option<Vec<i64>> {
+    /// More than the sizes of any shape.
+    const MAX_BYTES: usize = 4096;
+    let value = proto::from_proto(constant, MAX_BYTES).ok()?;
+    match value.dtype() {
+        DType::Int32 => Some(value.view::<i32>().ok()?.iter().copied().map(i64::from).collect()),
+        DType::Int64 => Some(value.view::<i64>().ok()?.to_vec()),
+        _ => None,
     }
 }

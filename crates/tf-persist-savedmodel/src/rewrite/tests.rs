@@ -104,7 +104,7 @@ fn a_simplification_that_panics_costs_itself_alone() {
     };
     let mut definition = meta_graph(vec![float("y", "Neg", &["x"])], Vec::new(), "y:0");
     let done = simplify_by(&mut definition, &[("calls", panics), ("weights", renames)]);
-    assert_eq!(done, Simplified { folds: 1, panicked: vec!["calls"], ..Simplified::default() });
+    assert_eq!(done, Simplified { folds: 1, failed: vec!["calls"], ..Simplified::default() });
     assert_eq!(ops(&definition), ["Abs", "Placeholder"]);
 }
 
@@ -116,7 +116,7 @@ fn a_simplification_that_loses_an_output_costs_itself_alone() {
     let removes: Simplification = |graph, _, _| graph.node.truncate(1);
     let mut definition = meta_graph(vec![float("y", "TopKV2", &["x", "x"])], Vec::new(), "y:1");
     let done = simplify_by(&mut definition, &[("calls", loses), ("products", loses_all), ("weights", removes)]);
-    assert_eq!(done.panicked, ["calls", "products", "weights"]);
+    assert_eq!(done.failed, ["calls", "products", "weights"]);
     assert_eq!(ops(&definition), ["Placeholder", "TopKV2"]);
 }
 
@@ -330,16 +330,105 @@ fn batches_of_products_become_one_with_bias_and_activation() {
             float("y", "Relu", &["biased"]),
         ]
     };
-    let mut definition = meta_graph(nodes(&[-1, 5, 2]), Vec::new(), "y:0");
-    simplify(&mut definition);
+    for sizes in [[-1, 5, 2], [-1, -1, 2]] {
+        let mut definition = meta_graph(nodes(&sizes), Vec::new(), "y:0");
+        assert_eq!(simplify(&mut definition).products, 2);
+        assert!(!ops(&definition).contains(&"BatchMatMulV2"), "{:?}", ops(&definition));
+        assert_eq!(node(&definition, "y").op, "Reshape");
+        assert_eq!(node(&definition, "y").input[0], "product/product/activated");
+    }
+    // The matrix is not the same in every run.
+    let mut nodes = nodes(&[-1, 5, 2]);
+    nodes[1] = with_shape(float("w", "Abs", &["x"]), &[3, 2]);
+    let mut definition = meta_graph(nodes, Vec::new(), "y:0");
+    assert_eq!(simplify(&mut definition).products, 0);
+}
+
+fn ints(name: &str, values: &[i32]) -> pb::NodeDef {
+    attr::const_node(name, proto::to_proto(&Tensor::from_slice(&[values.len()], values).unwrap()))
+}
+
+/// The permutation that a transpose has.
+fn permutation(definition: &pb::MetaGraphDef, name: &str) -> Vec<i64> {
+    let constant = node(definition, &node(definition, name).input[1]);
+    super::shapes::integers(attr::constant(constant).unwrap()).unwrap()
+}
+
+#[test]
+fn transposes_become_one() {
+    let nodes = |second: &[i32]| {
+        vec![
+            ints("p", &[0, 2, 3, 1]),
+            ints("q", second),
+            float("first", "Transpose", &["x", "p"]),
+            float("y", "Transpose", &["first", "q"]),
+        ]
+    };
+    let mut definition = meta_graph(nodes(&[1, 0, 2, 3]), Vec::new(), "y:0");
+    assert_eq!(simplify(&mut definition).layouts, 1);
+    assert_eq!(ops(&definition), ["Const", "Placeholder", "Transpose"]);
+    assert_eq!((node(&definition, "y").input[0].as_str(), permutation(&definition, "y")), ("x", vec![2, 0, 3, 1]));
+    // Together they change nothing, but refuse tensors of other ranks.
+    let mut definition = meta_graph(nodes(&[0, 3, 1, 2]), Vec::new(), "y:0");
+    assert_eq!(simplify(&mut definition).layouts, 0);
+    // A convolution has rank 4.
+    let convolved = |input: &str| {
+        let mut nodes = nodes(&[0, 3, 1, 2]);
+        nodes[2] = float("first", "Transpose", &[input, "p", "^x"]);
+        nodes.extend([
+            constant("w", &[1, 1, 3, 2], &[1.0; 6]),
+            float("conv", "Conv2D", &["x", "w"]),
+            float("relu", "Relu", &["conv"]),
+        ]);
+        meta_graph(nodes, Vec::new(), "y:0")
+    };
+    let mut definition = convolved("relu");
+    assert_eq!(simplify(&mut definition).layouts, 1);
     assert_eq!(
-        ops(&definition),
-        ["Abs", "BiasAdd", "Const", "Const", "Const", "Const", "MatMul", "Placeholder", "Relu", "Reshape", "Reshape"]
+        (node(&definition, "y").op.as_str(), &node(&definition, "y").input[0]),
+        ("Identity", &"relu".to_owned())
     );
-    assert_eq!(node(&definition, "y").op, "Reshape");
-    assert_eq!(node(&definition, "y").input[0], "product/product/activated");
-    // Two sizes are open: the shape of the result is not known.
-    let mut definition = meta_graph(nodes(&[-1, -1, 2]), Vec::new(), "y:0");
-    simplify(&mut definition);
-    assert!(ops(&definition).contains(&"BatchMatMulV2"), "{:?}", ops(&definition));
+    // Of other lengths, or no permutation: the graph refuses them.
+    for second in [&[0, 2, 1][..], &[0, 0, 1, 2], &[0, -1, 1, 2]] {
+        let mut definition = meta_graph(nodes(second), Vec::new(), "y:0");
+        assert_eq!(simplify(&mut definition).layouts, 0, "{second:?}");
+    }
+}
+
+#[test]
+fn reshapes_become_one_where_the_first_takes_everything() {
+    let nodes = |before: &[i32], first: &[i32]| {
+        vec![
+            ints("b", before),
+            ints("p", first),
+            ints("q", &[-1, 2, 3]),
+            float("before", "Reshape", &["x", "b"]),
+            float("middle", "Neg", &["before"]),
+            float("first", "Reshape", &["before", "p", "^middle"]),
+            float("y", "Reshape", &["first", "q"]),
+        ]
+    };
+    for (before, first, left) in [
+        (&[-1, 4][..], &[-1][..], ["before", "q"]),
+        (&[-1], &[-1], ["x", "q"]),
+        (&[-1, 3, 4], &[-1, 6], ["before", "q"]),
+        (&[-1, 4], &[-1, 6], ["first", "q"]),
+        (&[-1, 4], &[2, 6], ["first", "q"]),
+        (&[-1, 0], &[-1, 6], ["first", "q"]),
+    ] {
+        let mut definition = meta_graph(nodes(before, first), Vec::new(), "y:0");
+        simplify(&mut definition);
+        assert_eq!(node(&definition, "y").input[..2], left, "{before:?} {first:?}");
+    }
+    // A matrix keeps its shape.
+    let nodes = vec![
+        constant("w", &[3, 2], &[1.0; 6]),
+        float("product", "MatMul", &["x", "w"]),
+        float("relu", "Relu", &["product"]),
+        ints("rows", &[-1, 2]),
+        float("y", "Reshape", &["relu", "rows"]),
+    ];
+    let mut definition = meta_graph(nodes, Vec::new(), "y:0");
+    assert_eq!(simplify(&mut definition).changes(), ["constants", "layouts"]);
+    assert_eq!(ops(&definition), ["Const", "Identity", "MatMul", "Placeholder", "Relu"]);
 }

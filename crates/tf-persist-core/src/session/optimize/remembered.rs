@@ -22,7 +22,7 @@ use super::super::options::LoadOptions;
 use super::Optimization;
 
 /// Changes whenever the simplifications or the trial do.
-const VERSION: &str = concat!("1 of tf-persist ", env!("CARGO_PKG_VERSION"));
+const VERSION: &str = concat!("2 of tf-persist ", env!("CARGO_PKG_VERSION"));
 
 /// The most results that a folder keeps. The oldest goes first.
 const MAX_FILES: usize = 256;

@@ -8,6 +8,7 @@ use tf_persist_proto::tensorflow as pb;
 use super::View;
 use crate::DType;
 use crate::graph::{attr, is_control, tensor_of};
+use crate::rewrite::shapes::integers;
 use crate::tensor::{Tensor, proto};
 
 /// The deepest chain of nodes that is computed.
@@ -50,7 +51,7 @@ impl Constants {
             return None;
         }
         if let Some(constant) = attr::constant(node) {
-            return small(constant, DType::Float32);
+            return small(constant);
         }
         let input = |index: usize| self.find(view, tensor_of(node.input.get(index)?), depth + 1);
         match node.op.as_str() {
@@ -62,20 +63,20 @@ impl Constants {
             "Sub" => both(&input(0)?, &input(1)?, |a, b| a - b),
             "Mul" => both(&input(0)?, &input(1)?, |a, b| a * b),
             "RealDiv" => both(&input(0)?, &input(1)?, |a, b| a / b),
-            "Reshape" => reshaped(&input(0)?, &sizes(view.whole_constant(node.input.get(1)?)?)?),
+            "Reshape" => reshaped(&input(0)?, &integers(view.whole_constant(node.input.get(1)?)?)?),
             _ => None,
         }
     }
 }
 
-/// The value of a constant of this dtype, if it is small.
-fn small(constant: &pb::TensorProto, dtype: DType) -> Option<Tensor> {
+/// The value of a constant of 32-bit floats, if it is small.
+fn small(constant: &pb::TensorProto) -> Option<Tensor> {
     let elements: usize = proto::whole_shape(&constant.tensor_shape)
         .ok()?
         .iter()
         .try_fold(1_usize, |all, size| all.checked_mul(*size))?;
-    let is_wanted = elements <= MAX_ELEMENTS && constant.dtype == attr::proto_dtype(dtype);
-    is_wanted.then(|| proto::from_proto(constant, MAX_ELEMENTS * size_of::<u64>()).ok())?
+    let is_wanted = elements <= MAX_ELEMENTS && constant.dtype == attr::proto_dtype(DType::Float32);
+    is_wanted.then(|| proto::from_proto(constant, MAX_ELEMENTS * size_of::<f32>()).ok())?
 }
 
 fn each(tensor: &Tensor, of: impl Fn(f32) -> f32) -> Option<Tensor> {
@@ -94,14 +95,6 @@ fn both(left: &Tensor, right: &Tensor, of: impl Fn(f32, f32) -> f32) -> Option<T
         (_, []) => each(left, |value| of(value, *second)),
         ([], _) => each(right, |value| of(*first, value)),
         _ => None,
-    }
-}
-
-/// The sizes in a constant of 32-bit or 64-bit integers.
-fn sizes(constant: &pb::TensorProto) -> Option<Vec<i64>> {
-    match small(constant, DType::Int32) {
-        Some(value) => Some(value.view::<i32>().ok()?.iter().copied().map(i64::from).collect()),
-        None => Some(small(constant, DType::Int64)?.view::<i64>().ok()?.to_vec()),
     }
 }
 
