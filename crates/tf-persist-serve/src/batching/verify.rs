@@ -1,9 +1,11 @@
-//! Measures whether rows have the same bits in a batch as alone, on the loaded model and with its own threads.
+//! Measures whether rows have the same bits in a batch as alone, and how large a batch pays, on the loaded model and
+//! with its own threads.
 //!
 //! The kernel that computes a row, and its order of additions, can depend on the size of the batch and on the row's
 //! index in it. So one-row requests are made of real, random and extreme values and run alone. Then batches of every
-//! size are filled with them, and each row of each output is compared with the single run. If any bit differs, requests
-//! of the signature never share a run.
+//! size are filled with them, from small to large, and each row of each output is compared with the single run. From
+//! the first size with another bit, requests of the signature never share a run. Of the sizes below, the smallest is
+//! taken whose rows are about as fast as any.
 
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -13,6 +15,7 @@ use tf_persist_core::{DType, ModelError, Signature, Tensor};
 use super::batchable::VerifiedBatches;
 use super::concat::{concat, split};
 use super::execute::run_untimed;
+use super::policy::BatchPolicy;
 use super::signature_state::SignatureState;
 use super::{InferenceRequest, InferenceResponse};
 use crate::priority::lower_priority;
@@ -31,6 +34,9 @@ const POOL_BYTES: usize = 16 << 20;
 /// The time limit. When it passes, the batch sizes measured so far count if they reach `MIN_ROWS`.
 const MAX_DURATION: Duration = Duration::from_secs(20);
 const MIN_ROWS: usize = 8;
+
+/// A larger batch must be faster by this factor: until it is full, requests wait for one another.
+const WORTHWHILE: f64 = 1.1;
 
 /// The cost of combining one request with others and distributing its outputs.
 const BATCH_OVERHEAD: Duration = Duration::from_micros(4);
@@ -68,51 +74,105 @@ fn verify(
     sample: &InferenceRequest,
 ) -> Result<VerifiedBatches, String> {
     let begin = Instant::now();
-    let gone = || "the model is being unloaded".to_owned();
-    let policy = state.upgrade().ok_or_else(gone)?.policy.clone();
+    let policy = state.upgrade().ok_or_else(unloaded)?.policy.clone();
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let (rows, single) = rows_alone(state, signature, sample, &mut random)?;
-    let mut largest = 1;
+    let mut sizes = Sizes { single, times: Vec::new() };
     for size in 2..=MAX_ROWS.min(policy.max_run_rows) {
         let mut took = Vec::new();
         for _ in 0..ROUNDS {
             if state.strong_count() == 0 {
-                return Err(gone());
-            }
-            if begin.elapsed() > MAX_DURATION {
-                return finish(sample, largest);
+                return Err(unloaded());
             }
             let picked: Vec<&Row> = (0..size).map(|_| &rows[random.below(rows.len())]).collect();
-            let requests: Vec<&InferenceRequest> = picked.iter().map(|row| &row.request).collect();
-            let (inputs, _) = concat(&requests, size, &policy).map_err(|error| error.to_string())?;
-            let start = Instant::now();
-            let response = run_untimed(signature, &inputs, &sample.outputs);
-            took.push(start.elapsed());
-            let response = response.map_err(|status| format!("a batch of {size} rows fails: {}", status.message))?;
-            for (index, row) in picked.iter().enumerate() {
-                let own = split(&response, index..index + 1, size).ok_or("its outputs do not have the batch's rows")?;
-                if own != row.response {
-                    return Err(format!("a row has other bits in a batch of {size} than alone"));
-                }
+            let (time, is_same) = run_together(signature, &picked, &policy)?;
+            took.push(time);
+            if !is_same {
+                let end = format!("a row has other bits in a batch of {size} than alone");
+                return sizes.choose(Some(end)).map(|rows| verified(sample, rows));
+            }
+            if begin.elapsed() > MAX_DURATION {
+                return match size {
+                    ..=MIN_ROWS => Err("its runs take too long to be measured".to_owned()),
+                    _ => sizes.choose(None).map(|rows| verified(sample, rows)),
+                };
             }
         }
-        took.sort_unstable();
-        let count = u32::try_from(size).unwrap_or(u32::MAX);
-        // A batch of eight must save a quarter at least.
-        if size == 8 && (took[ROUNDS / 2] / count + BATCH_OVERHEAD) * 4 > single * 3 {
-            return Err("a batch is not faster than its requests one by one".to_owned());
+        sizes.times.push(took);
+        // Where eight save nothing, more hardly do.
+        if size == MIN_ROWS {
+            sizes.choose(None)?;
         }
-        largest = size;
     }
-    finish(sample, largest)
+    sizes.choose(None).map(|rows| verified(sample, rows))
 }
 
-fn finish(sample: &InferenceRequest, rows: usize) -> Result<VerifiedBatches, String> {
-    if rows < MIN_ROWS {
-        return Err("its runs take too long to be measured".to_owned());
+fn unloaded() -> String {
+    "the model is being unloaded".to_owned()
+}
+
+/// How long one-row requests take together, and whether each has the response that it has alone.
+fn run_together(signature: &Signature, rows: &[&Row], policy: &BatchPolicy) -> Result<(Duration, bool), String> {
+    let size = rows.len();
+    let requests: Vec<&InferenceRequest> = rows.iter().map(|row| &row.request).collect();
+    let (inputs, _) = concat(&requests, size, policy).map_err(|error| error.to_string())?;
+    let outputs = requests.first().map_or(&[][..], |request| &request.outputs);
+    let start = Instant::now();
+    let response = run_untimed(signature, &inputs, outputs);
+    let took = start.elapsed();
+    let response = response.map_err(|status| format!("a batch of {size} rows fails: {}", status.message))?;
+    for (index, row) in rows.iter().enumerate() {
+        let own = split(&response, index..index + 1, size).ok_or("its outputs do not have the batch's rows")?;
+        if own != row.response {
+            return Ok((took, false));
+        }
     }
+    Ok((took, true))
+}
+
+/// The sizes of batches whose rows have the same bits as alone.
+struct Sizes {
+    /// The time of a request alone.
+    single: Duration,
+    /// The times of batches of two rows, of three, ….
+    times: Vec<Vec<Duration>>,
+}
+
+impl Sizes {
+    /// The largest number of rows of a batch, if batches pay. `end` says why no larger ones were measured.
+    fn choose(&self, end: Option<String>) -> Result<usize, String> {
+        // The times of single sizes are noisy: those up to a power of two are taken together with those above half.
+        let groups: Vec<(usize, Duration)> = (1..)
+            .map(|power| ((1_usize << (power - 1)) + 1, 1_usize << power))
+            .take_while(|(first, _)| *first <= self.times.len() + 1)
+            .map(|(first, last)| (last.min(self.times.len() + 1), first))
+            .map(|(last, first)| (last, median((first..=last).flat_map(|size| self.per_request(size)).collect())))
+            .collect();
+        let fastest = groups.iter().map(|(_, time)| *time).min();
+        let enough = fastest.map(|fastest| fastest.mul_f64(WORTHWHILE));
+        let chosen = groups.iter().find(|(_, time)| Some(*time) <= enough);
+        match chosen {
+            // A batch must save a quarter at least.
+            Some((rows, time)) if (*time + BATCH_OVERHEAD) * 4 <= self.single * 3 => Ok(*rows),
+            _ => Err(end.unwrap_or_else(|| "a batch is not faster than its requests one by one".to_owned())),
+        }
+    }
+
+    /// The times of batches of this many rows, divided by the rows.
+    fn per_request(&self, size: usize) -> impl Iterator<Item = Duration> + '_ {
+        let count = u32::try_from(size).unwrap_or(u32::MAX);
+        self.times.get(size - 2).into_iter().flatten().map(move |time| *time / count)
+    }
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times.get(times.len() / 2).copied().unwrap_or_default()
+}
+
+fn verified(sample: &InferenceRequest, rows: usize) -> VerifiedBatches {
     let row = |(name, tensor): &(String, Tensor)| (name.clone(), tensor.dtype(), tensor.shape()[1..].to_vec());
-    Ok(VerifiedBatches { inputs: sample.inputs.iter().map(row).collect(), outputs: sample.outputs.clone(), rows })
+    VerifiedBatches { inputs: sample.inputs.iter().map(row).collect(), outputs: sample.outputs.clone(), rows }
 }
 
 /// One-row requests that the model accepts, with their responses, and the median time of one.
@@ -151,9 +211,7 @@ fn rows_alone(
     if rows.len() < MIN_POOL_ROWS.min(wanted) {
         return Err("no requests with different responses could be made up to measure with".to_owned());
     }
-    took.sort_unstable();
-    let middle = took[took.len() / 2];
-    Ok((rows, middle))
+    Ok((rows, median(took)))
 }
 
 /// A one-row request: a real row, random values or extreme values, in turn.
@@ -228,5 +286,39 @@ impl Random {
     /// A number from 0 to 1.
     fn unit(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sizes whose rows take so many microseconds each, from two rows on.
+    fn sizes(single: u64, per_row: &[u64]) -> Sizes {
+        let times = per_row.iter().zip(2..).map(|(each, size)| vec![Duration::from_micros(each * size); 3]);
+        Sizes { single: Duration::from_micros(single), times: times.collect() }
+    }
+
+    #[test]
+    fn the_smallest_batch_that_is_about_the_fastest_is_taken() {
+        let end = || Some("bits".to_owned());
+        for (per_row, chosen) in [
+            // The larger, the faster.
+            (&[60, 50, 40, 30, 30, 25, 25][..], Ok(8)),
+            // From four rows on, nothing more is gained, or something is lost.
+            (&[60, 40, 40, 38, 39, 38, 41], Ok(4)),
+            (&[60, 40, 40, 80, 80, 80, 80], Ok(4)),
+            // One size is noisy.
+            (&[60, 40, 40, 38, 10, 38, 41], Ok(4)),
+            // Larger ones have other bits.
+            (&[60, 40, 30, 20], Ok(5)),
+            (&[60], Ok(2)),
+            (&[80], Err(end().unwrap())),
+            (&[], Err(end().unwrap())),
+        ] {
+            assert_eq!(sizes(100, per_row).choose(end()), chosen, "{per_row:?}");
+        }
+        let slow = sizes(100, &[90, 80, 80]).choose(None).unwrap_err();
+        assert_eq!(slow, "a batch is not faster than its requests one by one");
     }
 }
