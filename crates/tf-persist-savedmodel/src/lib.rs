@@ -96,5 +96,8 @@ pub mod internals {
     };
     pub use crate::stand_in::check as check_fetched;
     pub use crate::tensor::{Buffer, ForeignMemory, byte_len};
-    pub use crate::warmup::{Request, Tensors, answer_of, check_folder, compare, encode, outputs_of, write_file};
+    pub use crate::warmup::{
+        LoggedResults, Request, ResultsSink, Tensors, answer_of, check_folder, compare, encode, outputs_of,
+        read_results, write_file,
+    };
 }

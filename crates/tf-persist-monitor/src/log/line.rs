@@ -3,6 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiter::{Jiter, NumberAny, Peek};
+use tf_persist_savedmodel::internals::{LoggedResults, ResultsSink, read_results};
 
 use super::record::time_of;
 use super::{Column, Columns, Elements, Exchange};
@@ -231,67 +232,43 @@ fn encoded(json: &mut Jiter<'_>) -> Result<Vec<u8>, String> {
     }
 }
 
-/// A number. Old logs have `null` for one that is not finite.
-fn number(json: &mut Jiter<'_>, peek: Peek) -> Result<f64, jiter::JiterError> {
-    if peek == Peek::Null {
-        return json.known_null().map(|()| f64::NAN);
+/// Classes and scores, or values.
+#[derive(Default)]
+struct Results {
+    labels: Column,
+    numbers: Vec<f64>,
+}
+
+impl ResultsSink for Results {
+    fn label(&mut self, label: &[u8]) {
+        self.labels.push_text(label);
     }
-    json.known_number(peek).map(f64::from)
+
+    fn number(&mut self, number: f64, _text: &[u8]) {
+        self.numbers.push(number);
+    }
 }
 
 /// The results of requests with `tf.Example`s: `classes` and `scores`, or `outputs`, as the signatures name them.
 fn results(json: &mut Jiter<'_>, columns: &mut Columns) -> Result<(), String> {
     columns.clear();
-    let bad = |_| "`results` is not as a server writes it".to_owned();
-    let (mut values, mut labels, mut scores) = (Column::default(), Column::default(), Column::default());
-    let (mut rows, mut width) = (0, None);
-    let mut next = json.next_array().map_err(bad)?;
-    while let Some(peek) = next {
-        rows += 1;
-        if peek == Peek::Array {
-            let before = scores.numbers.len();
-            let mut class = json.known_array().map_err(bad)?;
-            while class.is_some() {
-                json.next_array().map_err(bad)?;
-                let label = json.next_str().map_err(bad)?;
-                labels.push_text(label.as_bytes());
-                json.array_step().map_err(bad)?;
-                let peek = json.peek().map_err(bad)?;
-                scores.numbers.push(number(json, peek).map_err(bad)?);
-                if json.array_step().map_err(bad)?.is_some() {
-                    return Err("a class of `results` has more than a label and a score".to_owned());
-                }
-                class = json.array_step().map_err(bad)?;
-            }
-            let count = scores.numbers.len() - before;
-            if *width.get_or_insert(count) != count {
-                return Err("`results` has not as many classes for each example".to_owned());
-            }
-        } else {
-            values.numbers.push(number(json, peek).map_err(bad)?);
-        }
-        next = json.array_step().map_err(bad)?;
+    let mut found = Results::default();
+    let shape = match read_results(json, &mut found).map_err(|reason| format!("`results` {reason}"))? {
+        LoggedResults::Values(count) => vec![count],
+        LoggedResults::Classes { examples, classes } => vec![examples, classes],
+    };
+    let numbers = if shape.len() == 1 { "outputs" } else { "scores" };
+    if shape.len() == 2 {
+        let classes = columns.push("classes");
+        classes.shape.extend(&shape);
+        classes.elements = Elements::Texts;
+        classes.texts.append(&mut found.labels.texts);
+        classes.ends.append(&mut found.labels.ends);
     }
-    match width {
-        None => {
-            let outputs = columns.push("outputs");
-            outputs.shape.push(rows);
-            outputs.elements = Elements::Floats;
-            outputs.numbers.append(&mut values.numbers);
-        }
-        Some(_) if !values.numbers.is_empty() => return Err("`results` has classes and numbers".to_owned()),
-        Some(width) => {
-            let classes = columns.push("classes");
-            classes.shape.extend([rows, width]);
-            classes.elements = Elements::Texts;
-            classes.texts.append(&mut labels.texts);
-            classes.ends.append(&mut labels.ends);
-            let kept = columns.push("scores");
-            kept.shape.extend([rows, width]);
-            kept.elements = Elements::Floats;
-            kept.numbers.append(&mut scores.numbers);
-        }
-    }
+    let kept = columns.push(numbers);
+    kept.shape.extend(&shape);
+    kept.elements = Elements::Floats;
+    kept.numbers.append(&mut found.numbers);
     Ok(())
 }
 

@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 
-use jiter::{Jiter, JiterResult, NumberAny, Peek};
+use jiter::{Jiter, JiterResult, Peek};
 
 use super::examples::{CLASSES, OUTPUTS, SCORES};
+use super::log_results::{LoggedResults, ResultsSink, read_results};
 use super::record::{Kind, Tensors};
 use crate::error::Result as CoreResult;
 use crate::tensor::{Strings, Tensor};
@@ -86,13 +87,12 @@ impl LogLine {
     /// A sentence, if they are not as a server writes them.
     pub(super) fn answer(&self, line: &[u8]) -> Result<Option<Tensors>, String> {
         let Some(results) = self.results.clone().and_then(|range| line.get(range)) else { return Ok(None) };
-        let mut json = Jiter::new(results).with_allow_inf_nan();
-        let answer = match self.kind() {
-            Kind::Classify => classes(&mut json),
-            Kind::Regress => values(&mut json),
-            _ => return Ok(None),
-        };
-        answer.map(Some).map_err(|reason| format!("`results`: {reason}"))
+        let kind = self.kind();
+        if !matches!(kind, Kind::Classify | Kind::Regress) {
+            return Ok(None);
+        }
+        let answer = outputs(kind, &mut Jiter::new(results).with_allow_inf_nan());
+        answer.map(Some).map_err(|reason| format!("`results` {reason}"))
     }
 }
 
@@ -114,63 +114,40 @@ fn key_of(name: &str) -> Key {
     }
 }
 
-/// `[[["label", score], …], …]`: `classes` and `scores` of the shape `[examples, classes]`.
-fn classes(json: &mut Jiter<'_>) -> Result<Tensors, String> {
-    let bad = |_| "they are not lists of labels with scores".to_owned();
-    let (mut labels, mut scores) = (Strings::default(), Vec::new());
-    let (mut rows, mut width) = (0, None);
-    let mut example = json.next_array().map_err(bad)?;
-    while example.is_some() {
-        rows += 1;
-        let before = scores.len();
-        let mut class = json.next_array().map_err(bad)?;
-        while class.is_some() {
-            json.next_array().map_err(bad)?;
-            labels.push(json.next_str().map_err(bad)?.as_bytes());
-            json.array_step().map_err(bad)?;
-            let peek = json.peek().map_err(bad)?;
-            scores.push(float(json, peek).map_err(bad)?);
-            if json.array_step().map_err(bad)?.is_some() {
-                return Err("a class has more than a label and a score".to_owned());
-            }
-            class = json.array_step().map_err(bad)?;
-        }
-        let count = scores.len() - before;
-        if *width.get_or_insert(count) != count {
-            return Err("they have not as many classes for each example".to_owned());
-        }
-        example = json.array_step().map_err(bad)?;
+/// Labels, and numbers as 32-bit floats.
+#[derive(Default)]
+struct Answer {
+    labels: Strings,
+    numbers: Vec<f32>,
+}
+
+impl ResultsSink for Answer {
+    fn label(&mut self, label: &[u8]) {
+        self.labels.push(label);
     }
-    let shape = [rows, width.unwrap_or(0)];
+
+    fn number(&mut self, number: f64, text: &[u8]) {
+        // From the text: rounding to f64 in between could give the neighbour of the float.
+        let exact = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
+        self.numbers.push(exact.unwrap_or(number as f32));
+    }
+}
+
+/// The results of a request of this kind as the outputs of its signature.
+fn outputs(kind: Kind, json: &mut Jiter<'_>) -> Result<Tensors, String> {
+    let mut answer = Answer::default();
+    let shape = match (kind, read_results(json, &mut answer)?) {
+        (Kind::Classify, LoggedResults::Classes { examples, classes }) => [examples, classes],
+        (Kind::Classify, LoggedResults::Values(0)) => [0, 0],
+        (Kind::Regress, LoggedResults::Values(count)) => {
+            return Ok(vec![(OUTPUTS.to_owned(), tensor(Tensor::from_slice(&[count], &answer.numbers))?)]);
+        }
+        _ => return Err("is not that of such a request".to_owned()),
+    };
     Ok(vec![
-        (CLASSES.to_owned(), tensor(Tensor::from_string_array(&shape, labels))?),
-        (SCORES.to_owned(), tensor(Tensor::from_slice(&shape, &scores))?),
+        (CLASSES.to_owned(), tensor(Tensor::from_string_array(&shape, answer.labels))?),
+        (SCORES.to_owned(), tensor(Tensor::from_slice(&shape, &answer.numbers))?),
     ])
-}
-
-/// `[value, …]`: `outputs` of the shape `[examples]`.
-fn values(json: &mut Jiter<'_>) -> Result<Tensors, String> {
-    let bad = |_| "they are not a list of numbers".to_owned();
-    let mut values = Vec::new();
-    let mut next = json.next_array().map_err(bad)?;
-    while let Some(peek) = next {
-        values.push(float(json, peek).map_err(bad)?);
-        next = json.array_step().map_err(bad)?;
-    }
-    Ok(vec![(OUTPUTS.to_owned(), tensor(Tensor::from_slice(&[values.len()], &values))?)])
-}
-
-/// A float. Old logs have `null` for one that is not finite.
-fn float(json: &mut Jiter<'_>, peek: Peek) -> JiterResult<f32> {
-    if peek == Peek::Null {
-        return json.known_null().map(|()| f32::NAN);
-    }
-    // From the text: rounding to f64 in between could give the neighbour of the float.
-    let start = json.current_index();
-    let number: NumberAny = json.known_number(peek)?;
-    let text = json.slice_to_current(start);
-    let exact = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
-    Ok(exact.unwrap_or(f64::from(number) as f32))
 }
 
 fn tensor(made: CoreResult<Tensor>) -> Result<Tensor, String> {

@@ -26,6 +26,7 @@ mod examples;
 mod file;
 mod log;
 mod log_line;
+mod log_results;
 mod record;
 pub mod tfrecord;
 mod write;
@@ -40,6 +41,8 @@ pub use examples::answer as answer_of;
 pub use examples::outputs_of;
 pub use file::{FILE, MAX_RECORDS, Records, SEQUENCE_FILE};
 pub use log::LoggedRequests;
+#[doc(hidden)]
+pub use log_results::{LoggedResults, ResultsSink, read_results};
 #[doc(hidden)]
 pub use record::Origin;
 #[doc(hidden)]
