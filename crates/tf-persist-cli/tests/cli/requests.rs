@@ -120,6 +120,22 @@ fn row_requests_get_row_answers() {
     }
 }
 
+/// Where the ops check shapes, as those of this model do.
+#[test]
+fn undeclared_shapes_are_answered_as_by_a_server() {
+    let dir = Dir::new();
+    let answers = dir
+        .cmd("run models/half_plus_two/model --requests -")
+        .stdin("{\"inputs\": [[2.0, 4.0]]}\n")
+        .run()
+        .ok()
+        .json_lines();
+    assert_eq!(answers[0]["outputs"]["y"], serde_json::json!([[3.0, 4.0]]));
+    let image = "{\"inputs\": [[[[0.5]]]]}\n";
+    let answers = dir.cmd("run models/digits/model --requests -").stdin(image).run().fails().json_lines();
+    assert!(answers[0]["error"].as_str().unwrap().contains("takes the shape [-1, 8, 8, 1]"), "{}", answers[0]);
+}
+
 #[test]
 fn the_signature_flag_applies_to_lines_without_one() {
     let dir = Dir::new();
