@@ -21,6 +21,7 @@ mod pack;
 mod python;
 mod recorded;
 mod restore;
+mod rewrites;
 mod round_trip;
 mod scan;
 mod state;

@@ -64,13 +64,16 @@ impl<'a> Mover<'a> {
         let reshape = self.only_consumer(product).filter(|node| node.op == "Reshape")?;
         let columns = self.columns(product)?;
         // Whatever the sizes of the request.
-        if self.shapes.last_of(reshape.input.get(1)?) != Some(columns) {
+        let (last, rank) = self.shapes.last_of(reshape.input.get(1)?)?;
+        if last != columns {
             return None;
         }
         let bias = self.only_consumer(reshape)?;
         let [first, second] = bias.input.as_slice() else { return None };
         let vector = match bias.op.as_str() {
-            "BiasAdd" | "AddV2" | "Add" if tensor_of(first) == reshape.name => second,
+            // A `BiasAdd` refuses a vector, and would get a matrix.
+            "BiasAdd" if tensor_of(first) == reshape.name && rank >= 2 => second,
+            "AddV2" | "Add" if tensor_of(first) == reshape.name => second,
             "AddV2" | "Add" if tensor_of(second) == reshape.name => first,
             _ => return None,
         };

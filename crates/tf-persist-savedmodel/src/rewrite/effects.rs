@@ -34,7 +34,7 @@ pub(super) fn has_control_flow(nodes: &[pb::NodeDef]) -> bool {
 }
 
 /// Whether an op may do more than compute: it has state, refuses values, or is not known.
-pub(super) fn may_act(op: &str) -> bool {
+fn may_act(op: &str) -> bool {
     !is_known_op(op) || is_stateful(op) || CHECKS.contains(&op)
 }
 
@@ -51,15 +51,18 @@ pub(super) fn named_functions(node: &pb::NodeDef) -> impl Iterator<Item = &str> 
 /// The functions of a graph that may do more than compute.
 pub(super) struct ActingFunctions<'g> {
     names: HashSet<&'g str>,
+    /// The functions that are there at all.
+    known: HashSet<&'g str>,
 }
 
 impl<'g> ActingFunctions<'g> {
     pub(super) fn new(functions: &'g [pb::FunctionDef]) -> Self {
+        let known: HashSet<&str> = functions.iter().map(|function| function.signature.name.as_str()).collect();
         let mut callers: HashMap<&str, Vec<&str>> = HashMap::new();
         let mut todo = Vec::new();
         for function in functions {
             let name = function.signature.name.as_str();
-            if function.node_def.iter().any(|node| may_act(&node.op)) {
+            if function.node_def.iter().any(|node| acts_itself(node, &known)) {
                 todo.push(name);
             }
             for called in function.node_def.iter().flat_map(named_functions) {
@@ -72,16 +75,25 @@ impl<'g> ActingFunctions<'g> {
                 todo.extend(callers.get(name).into_iter().flatten());
             }
         }
-        Self { names }
+        Self { names, known }
     }
 
     /// Whether a node may do more than compute, by itself or by a function that it calls.
     pub(super) fn acts(&self, node: &pb::NodeDef) -> bool {
-        may_act(&node.op) || named_functions(node).any(|name| self.names.contains(name))
+        acts_itself(node, &self.known) || named_functions(node).any(|name| self.names.contains(name))
     }
 }
 
-/// Whether a node may do more than compute, where the functions are not at hand: a call may.
+/// Whether a node may do more than compute, apart from the functions that it calls. A call has their effects alone,
+/// even one that TensorFlow takes for stateful.
+fn acts_itself(node: &pb::NodeDef, known: &HashSet<&str>) -> bool {
+    match call_op(&node.op) {
+        Some(_) => named_functions(node).any(|name| !known.contains(name)),
+        None => may_act(&node.op),
+    }
+}
+
+/// Whether an op may do more than compute, where the functions are not at hand: a call may.
 pub(super) fn may_act_or_calls(op: &str) -> bool {
     may_act(op) || call_op(op).is_some()
 }

@@ -5,14 +5,14 @@
 //! that are unknown, with control flow of TensorFlow 1 around or in them, or marked to stay calls. Nothing of an answer
 //! changes.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use tf_persist_proto::tensorflow as pb;
 use tf_persist_proto::tensorflow::attr_value::attr_value::Value;
 
-use super::effects::{has_control_flow, may_act_or_calls};
+use super::effects::{ActingFunctions, has_control_flow, may_act_or_calls};
 use super::outputs;
-use crate::graph::{attr, free_name, is_control, tensor_of};
+use crate::graph::{attr, free_name, is_control, node_of, tensor_of};
 use crate::ops::{is_known_op, is_stateful};
 
 /// The deepest nesting of calls. Real models nest a few.
@@ -51,6 +51,7 @@ pub(crate) fn inline_beside(
     let library = std::mem::take(&mut graph.library.mut_or_insert_default().function);
     let functions: HashMap<&str, &pb::FunctionDef> =
         library.iter().map(|function| (function.signature.name.as_str(), function)).collect();
+    let acting = ActingFunctions::new(&library);
     let mut names: HashSet<String> = graph.node.iter().map(|node| node.name.clone()).collect();
     let mut done: Vec<pb::NodeDef> = Vec::with_capacity(graph.node.len());
     let mut todo: Vec<(pb::NodeDef, usize)> =
@@ -59,7 +60,7 @@ pub(crate) fn inline_beside(
         let room = MAX_NODES.saturating_sub(done.len() + todo.len());
         let body = called(&node, &functions)
             .filter(|function| depth < MAX_DEPTH && function.node_def.len() < room)
-            .and_then(|function| Call::new(&node, function, &names)?.body());
+            .and_then(|function| Call::new(&node, function, &names)?.body(&acting));
         match body {
             None => done.push(node),
             Some((nodes, results)) => {
@@ -158,8 +159,14 @@ impl<'c> Call<'c> {
     }
 
     /// The nodes of the function, and the one that takes the place of the call.
-    fn body(&self) -> Option<(Vec<pb::NodeDef>, pb::NodeDef)> {
-        let nodes = self.function.node_def.iter().map(|node| self.renamed(node)).collect::<Option<Vec<_>>>()?;
+    fn body(&self, acting: &ActingFunctions<'_>) -> Option<(Vec<pb::NodeDef>, pb::NodeDef)> {
+        let mut nodes = self.function.node_def.iter().map(|node| self.renamed(node)).collect::<Option<Vec<_>>>()?;
+        // A call begins when all that it takes and waits for is there. What has an effect still does.
+        for node in nodes.iter_mut().filter(|node| acting.acts(node)) {
+            let waits = self.node.input.iter().map(|input| format!("^{}", node_of(input)));
+            let new: BTreeSet<String> = waits.filter(|wait| !node.input.contains(wait)).collect();
+            node.input.extend(new);
+        }
         let mut results = Vec::new();
         let mut dtypes = Vec::new();
         for output in &self.function.signature.output_arg {
@@ -327,6 +334,23 @@ mod tests {
         let nodes = vec![attr::node("a", "Assert", &["x"], []), attr::node("i", "Identity", &["x"], [])];
         let found = inlined(graph(vec![call("call", "f", &["in"])], vec![function("f", nodes, "i:output:0")]));
         assert_eq!(found["call"], node("IdentityN", &["call/i", "^call/a"]));
+    }
+
+    /// A call begins when all is there; nodes that only compute need not wait for it.
+    #[test]
+    fn effects_wait_for_what_the_call_waits_for() {
+        let acting = function(
+            "acting",
+            vec![attr::node("a", "Assert", &["x"], []), attr::node("i", "Identity", &["x"], [])],
+            "i:output:0",
+        );
+        let computing = function("computing", vec![attr::node("e", "Exp", &["x"], [])], "e:y:0");
+        let outer = function("outer", vec![call("c", "computing", &["x"]), call("d", "acting", &["x"])], "d:output:0");
+        let nodes = vec![call("call", "outer", &["in:1", "^check"])];
+        let found = inlined(graph(nodes, vec![outer, acting, computing]));
+        assert_eq!(found["call/c/e"], node("Exp", &["in:1"]));
+        assert_eq!(found["call/d/a"], node("Assert", &["in:1", "^check", "^in"]));
+        assert_eq!(found["call/d/i"], node("Identity", &["in:1"]));
     }
 
     /// Functions with state, with unknown ops, and functions that call themselves stay calls.

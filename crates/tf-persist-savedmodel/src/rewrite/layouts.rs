@@ -93,11 +93,12 @@ impl<'g> View<'g> {
             }
         };
         let changes_nothing = combined.iter().enumerate().all(|(at, axis)| at == *axis);
-        let input = source.input.first()?;
+        // A transpose refuses tensors of other ranks, and TensorFlow leaves out two that undo each other.
+        if self.rank(source.input.first()?)? != combined.len() {
+            return None;
+        }
         if changes_nothing {
-            // A transpose refuses tensors of other ranks.
-            return (self.rank(input)? == combined.len())
-                .then(|| Merged { node: identity(node, source), permutation: None });
+            return Some(Merged { node: identity(node, source), permutation: None });
         }
         before?;
         let axes: Vec<i32> = combined.iter().map(|axis| i32::try_from(*axis).ok()).collect::<Option<_>>()?;
@@ -140,13 +141,18 @@ impl<'g> View<'g> {
 
     /// The rank of a tensor in every run.
     fn rank(&self, tensor: &str) -> Option<usize> {
-        let node = self.followed(tensor)?;
-        match node.op.as_str() {
-            "Conv2D" | "DepthwiseConv2dNative" => Some(4),
-            "MatMul" => Some(2),
-            "Transpose" | "Reshape" => Some(self.integers(node.input.get(1)?)?.len()),
-            _ => None,
+        let mut node = self.followed(tensor)?;
+        for _ in 0..MAX_DEPTH {
+            match node.op.as_str() {
+                "Conv2D" | "DepthwiseConv2dNative" => return Some(4),
+                "MatMul" => return Some(2),
+                "Reshape" => return Some(self.integers(node.input.get(1)?)?.len()),
+                // It may be left out itself, beside another one.
+                "Transpose" => node = self.followed(node.input.first()?)?,
+                _ => return None,
+            }
         }
+        None
     }
 
     /// The last size of a tensor in every run.

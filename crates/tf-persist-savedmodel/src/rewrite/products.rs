@@ -72,17 +72,17 @@ fn flattened(node: &pb::NodeDef, shapes: &Shapes<'_>) -> Option<Vec<pb::NodeDef>
 ///
 /// Both come from the tensor itself, not from its declared shape: a request need not have the declared sizes, and a
 /// tensor with rows of another size must get to the product, which refuses it. A reshape to known sizes would not always:
-/// where another one follows, TensorFlow leaves it out.
+/// where another one follows, TensorFlow leaves it out. A tensor of one dimension has no height, and is refused.
 fn shapes_around(product: &pb::NodeDef, left: &str, columns: i32) -> Option<Vec<pb::NodeDef>> {
     let name = |what: &str| format!("{}/{what}", product.name);
     let int = || attr::dtype(DType::Int32);
     let vector = |what: &str, value: i32| {
         Some(attr::const_node(&name(what), proto::to_proto(&Tensor::from_slice(&[1], &[value]).ok()?)))
     };
-    // The sizes before or behind this one.
-    let part = |what: &str, masks: (i64, i64)| {
-        let inputs = ["sizes", "last_axis", "last_axis", "stride"].map(name);
-        let masks = [("begin_mask", attr::integer(masks.0)), ("end_mask", attr::integer(masks.1))];
+    // The sizes from one place to another, or one of them as a scalar, which has to be there.
+    let part = |what: &str, (begin, end): (&str, &str), masks: [(&str, i64); 1]| {
+        let inputs = ["sizes", begin, end, "stride"].map(name);
+        let masks = masks.map(|(mask, value)| (mask, attr::integer(value)));
         let types = [("T", int()), ("Index", int())].into_iter().chain(masks);
         attr::node(name(what), "StridedSlice", &inputs.each_ref().map(String::as_str), types)
     };
@@ -91,17 +91,28 @@ fn shapes_around(product: &pb::NodeDef, left: &str, columns: i32) -> Option<Vec<
         let types = [("T", int()), ("Tidx", int()), ("N", attr::integer(2))];
         attr::node(name(what), "ConcatV2", &inputs.each_ref().map(String::as_str), types)
     };
+    let scalar =
+        |what: &str, value: i32| Some(attr::const_node(&name(what), proto::to_proto(&Tensor::scalar(value).ok()?)));
+    let matrix = [name("height"), name("columns")];
     let types = [("T", product.attr.get("T")?.clone()), ("out_type", int())];
     Some(vec![
         attr::node(name("sizes"), "Shape", &[left], types),
-        vector("last_axis", -1)?,
+        vector("second_last", -2)?,
+        vector("last", -1)?,
         vector("stride", 1)?,
-        attr::const_node(&name("axis"), proto::to_proto(&Tensor::scalar(0_i32).ok()?)),
-        part("outer", (1, 0)),
-        part("inner", (0, 1)),
+        scalar("axis", 0)?,
         vector("all", -1)?,
+        part("inner", ("last", "last"), [("end_mask", 1)]),
         joined("rows_shape", "all", "inner"),
-        vector("columns", columns)?,
-        joined("batch_shape", "outer", "columns"),
+        part("outer", ("second_last", "second_last"), [("begin_mask", 1)]),
+        part("height", ("second_last", "last"), [("shrink_axis_mask", 1)]),
+        scalar("columns", columns)?,
+        attr::node(
+            name("matrix"),
+            "Pack",
+            &matrix.each_ref().map(String::as_str),
+            [("T", int()), ("N", attr::integer(2)), ("axis", attr::integer(0))],
+        ),
+        joined("batch_shape", "outer", "matrix"),
     ])
 }

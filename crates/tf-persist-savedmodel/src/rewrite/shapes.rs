@@ -43,24 +43,46 @@ impl<'n> Shapes<'n> {
         proto::whole_shape(&attr::constant(node)?.tensor_shape).ok()
     }
 
-    /// The last of the sizes in a tensor of such, if it is the same in every run.
-    pub(super) fn last_of(&self, sizes: &str) -> Option<usize> {
+    /// The last of the sizes in a tensor of such, if it is the same in every run, and how many sizes there are at least.
+    pub(super) fn last_of(&self, sizes: &str) -> Option<(usize, usize)> {
         let mut tensor = sizes;
+        let mut before = 0;
         for _ in 0..MAX_DEPTH {
             let node = self.node(tensor)?;
             if let Some(constant) = attr::constant(node) {
-                return integers(constant)?.last().and_then(|size| usize::try_from(*size).ok());
+                let sizes = integers(constant)?;
+                return Some((usize::try_from(*sizes.last()?).ok()?, before + sizes.len()));
             }
             let mut values = node.input.iter().filter(|input| !is_control(input));
             tensor = match node.op.as_str() {
-                "Pack" => values.next_back()?,
+                "Pack" => {
+                    before += values.clone().count().checked_sub(1)?;
+                    values.next_back()?
+                }
                 // The axis comes last. A part without sizes is not looked through.
-                "ConcatV2" => values.rev().nth(1)?,
+                "ConcatV2" => {
+                    let parts = values.clone().count().checked_sub(1)?;
+                    before += values.clone().take(parts.checked_sub(1)?).map(|part| self.least(part)).sum::<usize>();
+                    values.nth(parts - 1)?
+                }
                 "Identity" => values.next()?,
                 _ => return None,
             };
         }
         None
+    }
+
+    /// How many numbers a vector has at least.
+    fn least(&self, vector: &str) -> usize {
+        let Some(node) = self.node(vector) else { return 0 };
+        let data = node.input.iter().filter(|input| !is_control(input));
+        match node.op.as_str() {
+            "Const" => attr::constant(node).and_then(integers).map_or(0, |numbers| numbers.len()),
+            "Pack" => data.count(),
+            // As many as indices.
+            "GatherV2" => node.input.get(1).map_or(0, |indices| self.least(indices)),
+            _ => 0,
+        }
     }
 
     /// The node of a tensor, unless a request may give the tensor.

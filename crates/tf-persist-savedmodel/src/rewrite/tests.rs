@@ -177,6 +177,24 @@ fn only_nodes_without_an_effect_need_not_be_waited_for() {
     assert_eq!(node(&branches, "y").input, ["x", "^reads", "^last"]);
 }
 
+/// What has an effect must not run for a request that is refused.
+#[test]
+fn effects_wait_for_what_may_fail() {
+    let nodes = vec![
+        constant("weights", &[1], &[1.0]),
+        float("read", "Identity", &["weights"]),
+        float("checked", "MatMul", &["x", "x"]),
+        attr::node("all", "NoOp", &["^checked", "^read"], []),
+        attr::node("effect", "PrintV2", &["x", "^all", "^read"], []),
+        float("y", "Abs", &["x", "^all", "^effect"]),
+    ];
+    let mut definition = meta_graph(nodes, Vec::new(), "y:0");
+    simplify(&mut definition);
+    let inputs = |name: &str| node(&definition, name).input.clone();
+    assert_eq!((inputs("all"), inputs("effect")), (vec!["^checked".to_owned()], vec!["x".into(), "^all".into()]));
+    assert_eq!(inputs("y"), ["x", "^effect"]);
+}
+
 /// A loop of `steps` steps that multiplies `x` by its number each.
 fn looping(steps: i32, op: &str) -> pb::MetaGraphDef {
     let arguments = [("i", INT), ("n", INT), ("a", FLOAT)];
@@ -356,42 +374,33 @@ fn permutation(definition: &pb::MetaGraphDef, name: &str) -> Vec<i64> {
 
 #[test]
 fn transposes_become_one() {
-    let nodes = |second: &[i32]| {
-        vec![
-            ints("p", &[0, 2, 3, 1]),
-            ints("q", second),
-            float("first", "Transpose", &["x", "p"]),
-            float("y", "Transpose", &["first", "q"]),
-        ]
-    };
-    let mut definition = meta_graph(nodes(&[1, 0, 2, 3]), Vec::new(), "y:0");
-    assert_eq!(simplify(&mut definition).layouts, 1);
-    assert_eq!(ops(&definition), ["Const", "Placeholder", "Transpose"]);
-    assert_eq!((node(&definition, "y").input[0].as_str(), permutation(&definition, "y")), ("x", vec![2, 0, 3, 1]));
-    // Together they change nothing, but refuse tensors of other ranks.
-    let mut definition = meta_graph(nodes(&[0, 3, 1, 2]), Vec::new(), "y:0");
-    assert_eq!(simplify(&mut definition).layouts, 0);
-    // A convolution has rank 4.
-    let convolved = |input: &str| {
-        let mut nodes = nodes(&[0, 3, 1, 2]);
-        nodes[2] = float("first", "Transpose", &[input, "p", "^x"]);
-        nodes.extend([
+    let transposed = |input: &str, second: &[i32]| {
+        let nodes = vec![
             constant("w", &[1, 1, 3, 2], &[1.0; 6]),
             float("conv", "Conv2D", &["x", "w"]),
             float("relu", "Relu", &["conv"]),
-        ]);
+            ints("p", &[0, 2, 3, 1]),
+            ints("q", second),
+            float("first", "Transpose", &[input, "p", "^x"]),
+            float("y", "Transpose", &["first", "q"]),
+        ];
         meta_graph(nodes, Vec::new(), "y:0")
     };
-    let mut definition = convolved("relu");
+    let mut definition = transposed("relu", &[1, 0, 2, 3]);
     assert_eq!(simplify(&mut definition).layouts, 1);
-    assert_eq!(
-        (node(&definition, "y").op.as_str(), &node(&definition, "y").input[0]),
-        ("Identity", &"relu".to_owned())
-    );
+    assert_eq!(node(&definition, "y").input[0], "relu");
+    assert_eq!(permutation(&definition, "y"), [2, 0, 3, 1]);
+    let mut definition = transposed("relu", &[0, 3, 1, 2]);
+    assert_eq!(simplify(&mut definition).layouts, 1);
+    assert_eq!(ops(&definition), ["Const", "Conv2D", "Identity", "Placeholder", "Relu"]);
+    assert_eq!(node(&definition, "y").input[0], "relu");
+    // They refuse tensors of other ranks, and TensorFlow would leave out what undoes each other.
+    for second in [&[1, 0, 2, 3], &[0, 3, 1, 2]] {
+        assert_eq!(simplify(&mut transposed("x", second)).layouts, 0, "{second:?}");
+    }
     // Of other lengths, or no permutation: the graph refuses them.
     for second in [&[0, 2, 1][..], &[0, 0, 1, 2], &[0, -1, 1, 2]] {
-        let mut definition = meta_graph(nodes(second), Vec::new(), "y:0");
-        assert_eq!(simplify(&mut definition).layouts, 0, "{second:?}");
+        assert_eq!(simplify(&mut transposed("relu", second)).layouts, 0, "{second:?}");
     }
 }
 

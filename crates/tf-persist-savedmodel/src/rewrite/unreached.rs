@@ -1,11 +1,13 @@
 //! Nodes and functions that nothing needs any longer.
 
+use std::collections::BTreeSet;
+
 use tf_persist_proto::tensorflow as pb;
 use tf_persist_proto::tensorflow::meta_graph::collection_def::Kind;
 
 use crate::graph::{Graph, Reachable, node_of};
 use crate::rewrite::outputs;
-use crate::rewrite::prune::{nodes_of_variables, signature_tensors};
+use crate::rewrite::prune::{drop_colocations, nodes_of_variables, signature_tensors};
 
 /// The tensors and nodes that are asked for by name: by signatures, assets and collections.
 pub(crate) fn asked(definition: &pb::MetaGraphDef) -> Vec<String> {
@@ -34,6 +36,8 @@ pub(crate) fn drop_unreached(definition: &mut pb::MetaGraphDef) {
     let graph = definition.graph_def.mut_or_insert_default();
     let mut nodes = nodes.into_iter();
     graph.node.retain(|_| nodes.next().unwrap_or(true));
+    let left: BTreeSet<String> = graph.node.iter().map(|node| node.name.clone()).collect();
+    graph.node.iter_mut().for_each(|node| drop_colocations(node, &left));
     if let Some(library) = graph.library.as_mut() {
         library.function.retain(|function| functions.contains(&function.signature.name));
     }

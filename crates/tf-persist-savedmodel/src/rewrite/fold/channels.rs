@@ -67,6 +67,8 @@ impl Affine {
     fn of_batch_norm(view: &View<'_>, node: &pb::NodeDef) -> Option<Self> {
         /// The default of the op.
         const EPSILON: f32 = 1e-4;
+        /// How far the mean may be from 0, in spreads, so that rounding stays well below a part in 100,000.
+        const MOST_SPREADS: f32 = 32.0;
         // In training, it takes the mean of the batch: the default.
         let is_training = node.attr.get("is_training").is_none_or(|value| !value.has_b() || value.b());
         // The first version has one dtype for everything.
@@ -87,6 +89,13 @@ impl Affine {
         }
         let scale: Vec<f32> =
             gamma.iter().zip(&variance).map(|(gamma, variance)| gamma / (variance + epsilon).sqrt()).collect();
+        // The op subtracts the mean first. Behind it, digits would be lost of a mean that is large beside the spread.
+        let is_far = |((gamma, beta), (mean, scale)): ((&f32, &f32), (&f32, &f32))| {
+            (mean * scale).abs() > MOST_SPREADS * (gamma.abs() + beta.abs())
+        };
+        if gamma.iter().zip(&beta).zip(mean.iter().zip(&scale)).any(is_far) {
+            return None;
+        }
         let offset = beta.iter().zip(&mean).zip(&scale).map(|((beta, mean), scale)| beta - mean * scale).collect();
         Some(Self { scale: Some(scale), offset: Some(offset), rank: 1 })
     }

@@ -1,13 +1,14 @@
 //! Rewrites a body: the top of the graph, or a function.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use tf_persist_proto::tensorflow as pb;
 
 use super::super::prune::set_called;
 use super::functions::{Library, Specialised};
 use super::{Frozen, reads};
-use crate::graph::{Arguments, Body, Graph, HandleKind, HandleUse, is_control};
+use crate::graph::{Arguments, Body, Graph, HandleKind, HandleUse, is_control, node_of};
+use crate::rewrite::effects::has_control_flow;
 
 /// The deepest nesting of calls. Real models nest a few.
 const MAX_DEPTH: usize = 100;
@@ -146,6 +147,8 @@ impl Flow<'_> {
     /// Rewrites the nodes that take values.
     fn into_rewritten(self) -> Rewritten {
         let is_function = self.body.is_function();
+        let in_frames = has_control_flow(self.nodes);
+        let names: HashSet<&str> = self.nodes.iter().map(|node| node.name.as_str()).collect();
         let mut renamed = HashMap::new();
         let mut result = Vec::with_capacity(self.nodes.len());
         for (index, node) in self.nodes.iter().enumerate() {
@@ -157,7 +160,11 @@ impl Flow<'_> {
                 rewrite_call(&mut node, call);
             }
             if let Some(frozen) = self.reading.get(&index) {
-                let rewritten = reads::rewrite(&mut node, frozen, is_function);
+                let mut rewritten = reads::rewrite(&mut node, frozen, is_function);
+                if in_frames {
+                    let made = rewritten.before.iter_mut().chain([&mut node]);
+                    made.for_each(|made| stay_beside(made, &self.nodes[index], &names));
+                }
                 result.extend(rewritten.before);
                 if let (true, Some((old, new))) = (is_function, rewritten.output) {
                     renamed.insert(format!("{}:{old}:0", node.name), format!("{}:{new}:0", node.name));
@@ -173,6 +180,17 @@ impl Flow<'_> {
             }
         }
         Rewritten { nodes: result, frozen: self.tensors, renamed }
+    }
+}
+
+/// Makes a node without inputs wait for one that the original takes: it would be outside of a loop of TensorFlow 1.
+fn stay_beside(node: &mut pb::NodeDef, original: &pb::NodeDef, names: &HashSet<&str>) {
+    // The last input is the index of a gather, or the handle where it is the only one.
+    let taken = original.input.iter().filter(|input| !is_control(input)).map(|input| node_of(input));
+    if node.input.is_empty()
+        && let Some(beside) = taken.filter(|name| names.contains(name)).next_back()
+    {
+        node.input.push(format!("^{beside}"));
     }
 }
 
@@ -197,8 +215,6 @@ fn output_name(
 /// Rewrites a call for the functions that were made for its arguments.
 fn rewrite_call(node: &mut pb::NodeDef, call: &Call<'_>) {
     reads::forget_shapes(node);
-    // The shapes that a loop declares for its arguments.
-    node.attr.remove("output_shapes");
     for (argument, frozen) in &call.arguments {
         let mut index = *argument;
         for types in call.call.types {
@@ -210,10 +226,14 @@ fn rewrite_call(node: &mut pb::NodeDef, call: &Call<'_>) {
             index -= count;
         }
     }
+    // The outputs of a loop are its arguments.
+    let mut outputs: Vec<usize> = call.arguments.keys().copied().filter(|_| call.call.is_loop).collect();
     if !call.call.is_loop {
         for (index, frozen) in call.functions.iter().flat_map(|function| &function.returned) {
             reads::set_type(node, "Tout", *index, frozen);
+            outputs.push(*index);
         }
     }
+    reads::forget_output_shapes(node, &outputs);
     set_called(node, call.call.attributes, call.functions.iter().map(|function| function.name.clone()));
 }

@@ -14,7 +14,7 @@ mod body;
 mod functions;
 mod reads;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use tf_persist_proto::tensorflow as pb;
@@ -22,7 +22,9 @@ use tf_persist_proto::tensorflow as pb;
 use crate::checkpoint::CheckpointReader;
 use crate::error::{Error, Hint, Result};
 use crate::graph::attr::{self, ProtoType};
-use crate::graph::{Graph, HandleKind, Reachable, WrittenVariables, node_of, variable_kind};
+use crate::graph::{
+    Graph, HandleKind, Reachable, WrittenVariables, node_of, tensor_of, variable_identity, variable_kind,
+};
 use crate::rewrite::prune::{assigned_by_init_op, forget_variables, init_ops, make_local, signature_roots};
 use crate::rewrite::unreached::drop_unreached;
 use crate::saved_model::restored::Restored;
@@ -52,6 +54,8 @@ pub(crate) fn freeze(
 ) -> Result<()> {
     let initialized = assigned_by_init_op(definition, kept);
     refuse_written(file, definition, kept, &initialized)?;
+    refuse_other_handles(file, definition, kept)?;
+    refuse_statistics(file, definition)?;
     let kept: Vec<&Restored> = kept.iter().filter(|item| !initialized.contains(node_of(&item.holder))).collect();
     let graph = definition.graph_def.mut_or_insert_default();
     let total = kept.iter().flat_map(|item| &item.tensors).filter_map(|tensor| values.index().get(&tensor.key));
@@ -140,6 +144,40 @@ fn refuse_written(
             ))
         }
     }
+}
+
+/// Refuses variables that another node holds as well, by their shared name: what it writes would not be read any more.
+fn refuse_other_handles(file: &Path, definition: &pb::MetaGraphDef, kept: &[Restored]) -> Result<()> {
+    let graph = Graph::new(&definition.graph_def);
+    let names: BTreeSet<&str> = kept.iter().map(|item| node_of(&item.holder)).collect();
+    let holders = names.iter().filter_map(|name| graph.node(name));
+    let identities: HashMap<_, &str> = holders.map(|node| (variable_identity(node), node.name.as_str())).collect();
+    let others = graph.nodes.iter().filter(|node| !names.contains(node.name.as_str()));
+    let functions = definition.graph_def.library.function.iter().flat_map(|function| &function.node_def);
+    let holds = |node: &&pb::NodeDef| variable_kind(node).is_some();
+    let found =
+        others.chain(functions).filter(holds).find_map(|node| Some((node, identities.get(&variable_identity(node))?)));
+    let Some((node, variable)) = found else { return Ok(()) };
+    let (variable, node) = (printable(variable), printable(&node.name));
+    let reason = format!("the node `{node}` holds the variable `{variable}` as well, so it cannot become a constant");
+    Err(unsupported(file, reason))
+}
+
+/// Refuses signatures that give the mean or the variance of a batch normalisation: with constants, TensorFlow makes it
+/// an op that has the first output alone, and every run fails.
+fn refuse_statistics(file: &Path, definition: &pb::MetaGraphDef) -> Result<()> {
+    let graph = Graph::new(&definition.graph_def);
+    let is_normalisation = |tensor: &str| graph.node(tensor).is_some_and(|node| node.op.starts_with("FusedBatchNorm"));
+    let outputs = definition.signature_def.values().flat_map(|signature| signature.outputs.values());
+    let mut tensors = outputs.filter(|info| info.has_name()).map(pb::TensorInfo::name);
+    let found = tensors.find(|tensor| tensor_of(tensor).contains(':') && is_normalisation(tensor));
+    let Some(tensor) = found else { return Ok(()) };
+    let tensor = printable(tensor);
+    let reason = format!(
+        "`{tensor}`, which a signature gives, is a further output of a batch normalisation, which TensorFlow loses where \
+         its parameters are constants"
+    );
+    Err(unsupported(file, reason))
 }
 
 /// Removes the init op from the signatures, where TensorFlow 2 lists it in addition to the collection. Without an

@@ -1,6 +1,7 @@
 //! Rewrites nodes that read a variable into nodes that take its value.
 
 use tf_persist_proto::tensorflow as pb;
+use tf_persist_proto::tensorflow::attr_value::attr_value::Value;
 
 use super::Frozen;
 use crate::dtype::DType;
@@ -84,6 +85,18 @@ pub(super) fn set_type(node: &mut pb::NodeDef, name: &str, index: usize, frozen:
     if let Some(dtype) = types.get_mut(index) {
         *dtype = frozen.dtype;
         node.attr.insert(name.to_owned(), attr::dtypes(types));
+    }
+}
+
+/// Forgets the shapes that a loop or a branch declares for these outputs: those of handles are scalars.
+pub(super) fn forget_output_shapes(node: &mut pb::NodeDef, outputs: &[usize]) {
+    let Some(Value::List(list)) = node.attr.get_mut("output_shapes").and_then(|attr| attr.value.as_mut()) else {
+        return;
+    };
+    for output in outputs {
+        if let Some(shape) = list.shape.get_mut(*output) {
+            *shape = pb::TensorShapeProto { unknown_rank: true, ..Default::default() };
+        }
     }
 }
 

@@ -286,7 +286,7 @@ fn restored_of(
 }
 
 /// Removes colocation constraints (`loc:@other`) with nodes that are gone, which TensorFlow would look up.
-fn drop_colocations(node: &mut pb::NodeDef, nodes: &BTreeSet<String>) {
+pub(crate) fn drop_colocations(node: &mut pb::NodeDef, nodes: &BTreeSet<String>) {
     let Some(Value::List(list)) = node.attr.get_mut("_class").and_then(|class| class.value.as_mut()) else { return };
     list.s.retain(|class| {
         let other = class.strip_prefix(b"loc:@").map(std::str::from_utf8);

@@ -1,0 +1,92 @@
+//! Models that are answered otherwise where the fast path believes too much of a graph: what is refused stays refused,
+//! effects stay in order, and an export loads.
+
+use std::path::Path;
+
+use tf_persist_core::{LoadOptions, LoadedModel, Optimize, RunOptions, SaveOptions, SavedModel, Tensor};
+
+use crate::python;
+
+/// An answer's tensors, or that there was none.
+type Answer = Option<Vec<(Vec<usize>, Vec<f32>)>>;
+
+/// The answer of the default signature to a tensor of any shape, as a server gives it.
+fn ask(model: &LoadedModel, input: &Tensor) -> Answer {
+    let signature = model.default_signature().unwrap();
+    let outputs = signature.run_with([("x", input)], &RunOptions::default().skip_shape_check(true)).ok()?;
+    let flat = |(_, tensor): (String, Tensor)| (tensor.shape().to_vec(), tensor.view::<f32>().unwrap().to_vec());
+    Some(outputs.into_vec().into_iter().map(flat).collect())
+}
+
+fn load(folder: &Path, optimize: Optimize) -> LoadedModel {
+    LoadedModel::load(folder, LoadOptions::default().optimize(optimize)).unwrap()
+}
+
+fn is_same(found: &Answer, wanted: &Answer) -> bool {
+    let (Some(found), Some(wanted)) = (found, wanted) else { return found.is_none() && wanted.is_none() };
+    let is_near = |(a, b): (&f32, &f32)| (a - b).abs() <= 1e-6 + 1e-5 * b.abs();
+    found.len() == wanted.len()
+        && found.iter().zip(wanted).all(|((shape, values), (wanted_shape, wanted))| {
+            shape == wanted_shape && values.iter().zip(wanted).all(is_near)
+        })
+}
+
+fn floats(shape: &[usize]) -> Tensor {
+    let count = shape.iter().product::<usize>();
+    let values: Vec<f32> = (0..count).map(|index| ((index * 7) % 11) as f32 / 5.0 - 1.0).collect();
+    Tensor::from_slice(shape, &values).unwrap()
+}
+
+fn filled(shape: &[usize], value: f32) -> Tensor {
+    Tensor::from_slice(shape, &vec![value; shape.iter().product()]).unwrap()
+}
+
+#[test]
+fn models_that_are_easily_changed_answer_the_same() {
+    let work = tempfile::tempdir().unwrap();
+    python::run("checks.make_rewrite_models", [work.path()]);
+    let int = |value: i32| Tensor::scalar(value).unwrap();
+    let cases = [
+        ("effects_in_order", vec![filled(&[200, 200], 0.005)]),
+        ("two_handles", vec![floats(&[3])]),
+        ("growing_loop", vec![int(2), int(1)]),
+        (
+            "batch_product",
+            vec![floats(&[2, 3, 4]), floats(&[4]), floats(&[3, 4]), floats(&[2, 1, 3, 4]), floats(&[2, 3, 8])],
+        ),
+        ("bias_of_a_vector", vec![floats(&[2, 3, 4]), floats(&[4]), floats(&[3, 4])]),
+        ("three_transposes", vec![floats(&[2, 3, 4]), floats(&[2, 3]), floats(&[2, 1, 3, 4])]),
+        ("far_mean", vec![filled(&[2, 1, 1, 16], 128.0), floats(&[1, 1, 1, 16])]),
+        ("gather_in_a_loop", vec![int(4), int(0)]),
+        ("initialised_in_a_loop", vec![int(3)]),
+        ("colocated_branches", vec![floats(&[2, 3]), filled(&[1, 3], 1.0)]),
+        ("statistics", vec![floats(&[2, 4, 4, 3])]),
+    ];
+    // Their variables cannot become constants.
+    let stay = ["two_handles", "statistics"];
+    for (name, requests) in cases {
+        let folder = work.path().join(name);
+        let (plain, changed) = (load(&folder, Optimize::Off), load(&folder, Optimize::On));
+        let done = changed.optimization().unwrap();
+        assert_eq!(done.simplified, !stay.contains(&name), "{name}: it {done}");
+        let exported = work.path().join(format!("{name}_exported"));
+        let saved = SavedModel::open(&folder).unwrap().save(&exported, SaveOptions::default().optimized(true));
+        assert_eq!(saved.is_ok(), !stay.contains(&name), "{name}: {saved:?}");
+        let mut answers = 0;
+        for request in requests {
+            let wanted = ask(&plain, &request);
+            answers += usize::from(wanted.is_some());
+            let found = ask(&changed, &request);
+            assert!(is_same(&found, &wanted), "{name} {:?}: {wanted:?} became {found:?}", request.shape());
+            if saved.is_ok() {
+                let found = ask(&load(&exported, Optimize::Off), &request);
+                assert!(
+                    is_same(&found, &wanted),
+                    "{name} {:?}, exported: {wanted:?} became {found:?}",
+                    request.shape()
+                );
+            }
+        }
+        assert!(answers > 0, "{name}");
+    }
+}
