@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use tf_persist_savedmodel::Hint;
+
 /// What functions of this crate return.
 pub type Result<T, E = MonitorError> = std::result::Result<T, E>;
 
@@ -32,12 +34,30 @@ pub enum MonitorError {
     /// The settings do not go with the log or with each other.
     #[error("{0}")]
     Settings(String),
+    /// The log has several outputs, and the settings do not say which of them labels are for.
+    #[error("the log has several outputs, of which one is to be compared with the labels: {outputs}")]
+    SeveralOutputs {
+        /// Their names, in backquotes.
+        outputs: String,
+    },
     /// A file of arrays or records that the library of models reads.
     #[error(transparent)]
     Model(#[from] tf_persist_savedmodel::Error),
 }
 
 impl MonitorError {
+    /// What would help, where that is known.
+    #[must_use]
+    pub fn hint(&self) -> Option<Hint> {
+        match self {
+            Self::SeveralOutputs { .. } => {
+                Some(Hint::new("name the output that the labels are for").set("label_output"))
+            }
+            Self::Model(error) => error.hint(),
+            Self::Io { .. } | Self::File { .. } | Self::Settings(_) => None,
+        }
+    }
+
     pub(crate) fn io(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
         let path = path.as_ref().to_path_buf();
         move |source| Self::Io { action, path, source }

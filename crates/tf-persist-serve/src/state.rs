@@ -13,6 +13,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::api::Protocol;
 use crate::error::ServerError;
+use crate::http::has_own_models;
 use crate::inference::warm_up;
 use crate::metrics::Metrics;
 use crate::models::{Models, Servable, Version};
@@ -56,7 +57,8 @@ impl ServerState {
     ///
     /// # Errors
     /// As [`Models::start`], or if API keys or certificates cannot be used.
-    pub(crate) fn start(settings: Settings) -> Result<Self, ServerError> {
+    pub(crate) fn start(mut settings: Settings) -> Result<Self, ServerError> {
+        settings.http.page &= !has_own_models(&settings.http);
         let api_keys = ApiKeys::open(settings.security.api_key_file.as_deref())?;
         let certificates = settings.security.tls.as_ref().map(Certificates::new).transpose()?;
         let concurrency_limit = ConcurrencyLimit::new(settings.security.limits.concurrent_requests);
@@ -88,7 +90,8 @@ impl ServerState {
         })))
     }
 
-    /// The settings of the server.
+    /// The settings of the server. The [page](crate::HttpSettings::page) is off where a platform has the path of the list
+    /// that it reads.
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.0.settings

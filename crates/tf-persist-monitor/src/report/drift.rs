@@ -127,12 +127,18 @@ fn compare(report: &mut FeatureReport, names: Vec<String>, before: &[u64], now: 
         .collect();
 }
 
-/// The range of a group of numbers.
+/// The range of a group of numbers, or its number.
 pub(crate) fn group_name(known: &NumberReference, group: usize) -> String {
-    let edge = |index: usize| known.group_ends.get(index).and_then(|end| known.edges.values().get(*end)).copied();
-    let shown = super::text::short;
-    match (group.checked_sub(1).and_then(edge), edge(group)) {
+    let end = |group: usize| known.group_ends.get(group).copied();
+    // The edge before a frequent value is just below it, and nothing is between them.
+    let shown = |edge: usize| {
+        let edge = if known.edges.has_one_value(edge + 1) { edge + 1 } else { edge };
+        known.edges.values().get(edge).map_or_else(String::new, |edge| super::text::short(*edge))
+    };
+    match (group.checked_sub(1).and_then(end), end(group)) {
+        (None, Some(end)) if known.edges.has_one_value(end + 1) => format!("< {}", shown(end)),
         (None, Some(end)) => format!("≤ {}", shown(end)),
+        (Some(start), Some(end)) if end == start + 1 && known.edges.has_one_value(end) => shown(end),
         (Some(start), Some(end)) => format!("{} … {}", shown(start), shown(end)),
         (Some(start), None) => format!("> {}", shown(start)),
         (None, None) => "all".to_owned(),

@@ -153,7 +153,7 @@ pub struct FeatureReport {
     pub quantiles: Option<Vec<f64>>,
     /// The mean in the reference.
     pub reference_mean: Option<f64>,
-    /// The population stability index over the deciles of the reference, or its categories.
+    /// The population stability index over the tenths of the reference and its frequent values, or its categories.
     pub psi: Option<f64>,
     /// The Jensen-Shannon distance over the same, to base 2.
     pub jensen_shannon: Option<f64>,
@@ -171,7 +171,7 @@ pub struct FeatureReport {
     pub adjusted_p_value: Option<f64>,
     /// Whether it has drifted.
     pub drifted: bool,
-    /// Shares of its groups: deciles of the reference, or categories.
+    /// Shares of its groups: tenths of the reference and its frequent values, or categories.
     pub groups: Vec<GroupShare>,
 }
 
@@ -256,3 +256,5 @@ impl Report {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_of_ends;

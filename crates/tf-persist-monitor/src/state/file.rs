@@ -135,12 +135,15 @@ fn from_file(file: StateFile, reference: Option<&Reference>) -> Result<State, St
         };
         checked.map_err(|reason| format!("`{}`: {reason}", feature.name))?;
     }
+    let (mut windows, mut slices) = (file.windows, BTreeMap::new());
+    slices.extend(file.slices.into_iter().map(|(at, value, group)| ((at, value), group)));
+    if let Some(reference) = reference {
+        windows.values_mut().chain(slices.values_mut()).for_each(|group| reference.renew_groups(&mut group.counts));
+    }
     let groups: usize = reference.iter().flat_map(|reference| &reference.features).map(|it| it.group_count()).sum();
     let fits = |group: &Group| group.counts.is_empty() || group.counts.len() == groups;
-    let slices: BTreeMap<(usize, String), Group> =
-        file.slices.into_iter().map(|(at, value, group)| ((at, value), group)).collect();
-    let is_whole = file.windows.values().chain(slices.values()).all(fits)
-        && file.windows.len() <= MAX_WINDOWS
+    let is_whole = windows.values().chain(slices.values()).all(fits)
+        && windows.len() <= MAX_WINDOWS
         && file.window.is_none_or(|window| window > 0)
         && slices.keys().all(|(at, _)| *at < file.slice_names.len())
         && slices.len() <= file.slice_names.len() * (MAX_SLICES + 1)
@@ -160,7 +163,7 @@ fn from_file(file: StateFile, reference: Option<&Reference>) -> Result<State, St
         quality: file.quality,
         unanswered: 0,
         window: file.window,
-        windows: file.windows,
+        windows,
         slice_names: file.slice_names,
         slices,
         notes: file.notes,

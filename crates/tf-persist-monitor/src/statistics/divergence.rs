@@ -1,8 +1,12 @@
 //! Distances of two distributions over the same groups.
 
 /// The population stability index: `Σ (q − p) ln(q / p)`. Each count is raised by a half, so that an empty group has a
-/// share; among thousands of rows that changes nothing.
+/// share; among thousands of rows that changes nothing. One that is empty in both is no group, such as that of numbers
+/// below a frequent value that is the least.
 pub(crate) fn population_stability(reference: &[u64], current: &[u64]) -> Option<f64> {
+    let filled = reference.iter().zip(current).filter(|(reference, current)| **reference + **current > 0);
+    let (reference, current): (Vec<u64>, Vec<u64>) = filled.unzip();
+    let (reference, current) = (reference.as_slice(), current.as_slice());
     let (p, q) = (shares(reference, 0.5)?, shares(current, 0.5)?);
     Some(p.iter().zip(&q).map(|(p, q)| (q - p) * (q / p).ln()).sum())
 }

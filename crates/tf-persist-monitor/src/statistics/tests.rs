@@ -43,6 +43,9 @@ fn divergences_are_as_defined() {
     close(jensen_shannon(&[2, 2], &[1, 3]).unwrap(), 0.220_896);
     assert_eq!(jensen_shannon(&[2, 0], &[0, 7]), Some(1.0));
     assert_eq!(population_stability(&[0, 0], &[1, 1]), None);
+    // Groups that are empty in both change nothing.
+    assert_eq!(population_stability(&[0, 5, 0], &[0, 7, 0]), Some(0.0));
+    assert_eq!(population_stability(&[3, 0, 5], &[1, 0, 9]), population_stability(&[3, 5], &[1, 9]));
 }
 
 #[test]

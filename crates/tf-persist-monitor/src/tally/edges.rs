@@ -76,9 +76,47 @@ impl Edges {
         (((value - first) * self.scale) as usize).min(CELLS)
     }
 
-    /// The bin of a number that is not NaN.
+    /// The bin of a number that is not NaN. One that is a frequent value as float32 is in the bin of that value: lines
+    /// of JSON have the decimal digits of a float32, and other files its bits.
     #[inline]
     pub(crate) fn bin(&self, value: f64) -> usize {
+        let bin = self.place(value);
+        let single = value as f32;
+        let is_near = |edge: Option<&f64>| edge.is_some_and(|edge| *edge as f32 == single);
+        if is_near(self.values.get(bin)) || is_near(self.values.get(bin.wrapping_sub(1))) {
+            return self.bin_as_single(value, bin);
+        }
+        bin
+    }
+
+    /// The bin beside this one, if it is that of one value and the number is the same as float32.
+    fn bin_as_single(&self, value: f64, bin: usize) -> usize {
+        let is_same = |other: &usize| {
+            let Some(frequent) = self.values.get(*other).filter(|_| self.has_one_value(*other)) else { return false };
+            // Whole numbers have the same digits everywhere, and numbers of which none is a float32 are others.
+            let single = f64::from(value as f32);
+            f64::from(*frequent as f32) == single
+                && (value == single || *frequent == single)
+                && value.fract() != 0.0
+                && frequent.fract() != 0.0
+        };
+        if self.has_one_value(bin) {
+            return bin;
+        }
+        [bin + 1, bin.wrapping_sub(1)].into_iter().find(is_same).unwrap_or(bin)
+    }
+
+    /// Whether only one number is in a bin: a frequent value, since an edge is just below it.
+    pub(crate) fn has_one_value(&self, bin: usize) -> bool {
+        match (self.values.get(bin.wrapping_sub(1)), self.values.get(bin)) {
+            (Some(below), Some(value)) => below.next_up() == *value,
+            _ => false,
+        }
+    }
+
+    /// The bin of a number by the edges alone.
+    #[inline]
+    fn place(&self, value: f64) -> usize {
         let cell = self.cell(value);
         let (Some(start), Some(end)) = (self.table.get(cell), self.table.get(cell + 1)) else { return 0 };
         let (start, end) = (*start as usize, *end as usize);

@@ -8,7 +8,8 @@ use super::Edges;
 use crate::as_text;
 use crate::sketch::{Distinct, Quantiles};
 
-/// Counts of a number, in the bins of a reference if there is one, and as a sketch of quantiles otherwise.
+/// Counts of a number, in the bins of a reference if there is one, and a sketch of its quantiles: numbers outside of the
+/// reference are all in one bin.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NumberTally {
@@ -27,8 +28,12 @@ pub(crate) struct NumberTally {
     edges: Option<Arc<Edges>>,
     pub(crate) bins: Vec<u64>,
     distinct: Distinct,
+    /// Earlier versions had it without a reference only.
     quantiles: Option<Quantiles>,
 }
+
+/// A bin with a smaller share of the numbers than one of this many has quantiles as exact as the sketch's.
+const FINE_BINS: u64 = 256;
 
 /// The least and the largest number.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -105,7 +110,12 @@ impl NumberTally {
 
     /// A sketch of quantiles with this `k`.
     pub(crate) fn sketched(k: u16) -> Self {
-        Self { quantiles: Some(Quantiles::new(k)), ..Self::empty() }
+        Self::empty().with_sketch(k)
+    }
+
+    /// The same, with a sketch of quantiles with this `k`.
+    pub(crate) fn with_sketch(self, k: u16) -> Self {
+        Self { quantiles: Some(Quantiles::new(k)), ..self }
     }
 
     fn empty() -> Self {
@@ -128,10 +138,10 @@ impl NumberTally {
     /// Gives counts that were read from a file the edges that they were made with.
     ///
     /// # Errors
-    /// A sentence, if there are more or fewer bins.
+    /// A sentence, if there are more or fewer bins, or nothing to take quantiles of.
     pub(crate) fn attach(&mut self, edges: Option<Arc<Edges>>, bounds: Option<Range>) -> Result<(), String> {
         let bins = edges.as_ref().map_or(0, |edges| edges.bins());
-        if self.bins.len() != bins || edges.is_none() != self.quantiles.is_some() {
+        if self.bins.len() != bins || edges.is_none() && self.quantiles.is_none() {
             return Err(format!("it has {} bins, and the reference {bins}", self.bins.len()));
         }
         (self.edges, self.bounds) = (edges, bounds);
@@ -151,15 +161,17 @@ impl NumberTally {
             let here = Range { min: value, max: value };
             self.range = Some(self.range.map_or(here, |range| range.with(here)));
         }
-        if let Some(bounds) = self.bounds {
-            self.below += u64::from(value < bounds.min);
-            self.above += u64::from(value > bounds.max);
-        }
         self.distinct.add_bits((value + 0.0).to_bits());
         if let Some(quantiles) = &mut self.quantiles {
             quantiles.add(value);
         }
-        let bin = self.edges.as_ref()?.bin(value);
+        let edges = self.edges.as_ref()?;
+        let bin = edges.bin(value);
+        // A number that counts as a frequent value is within the range.
+        if let Some(bounds) = self.bounds.filter(|it| (value < it.min || value > it.max) && !edges.has_one_value(bin)) {
+            self.below += u64::from(value < bounds.min);
+            self.above += u64::from(value > bounds.max);
+        }
         if let Some(count) = self.bins.get_mut(bin) {
             *count += 1;
         }
@@ -167,6 +179,16 @@ impl NumberTally {
     }
 
     pub(crate) fn merge(&mut self, other: &Self) {
+        self.quantiles = match (self.quantiles.take(), &other.quantiles) {
+            (Some(mut own), Some(other)) => {
+                own.merge(other);
+                Some(own)
+            }
+            // The sketch of a part would not be that of all.
+            (own, None) if other.rows == other.missing => own,
+            (None, Some(other)) if self.rows == self.missing => Some(other.clone()),
+            _ => None,
+        };
         self.rows += other.rows;
         self.missing += other.missing;
         self.absent += other.absent;
@@ -181,9 +203,6 @@ impl NumberTally {
             *own += other;
         }
         self.distinct.merge(&other.distinct);
-        if let (Some(own), Some(other)) = (&mut self.quantiles, &other.quantiles) {
-            own.merge(other);
-        }
     }
 
     pub(crate) fn mean_and_deviation(&self) -> Option<(f64, f64)> {
@@ -194,22 +213,34 @@ impl NumberTally {
         self.distinct.estimate()
     }
 
-    /// The numbers at these ranks from 0 to 1: by the sketch, or as the upper edge of the bin where they are.
+    /// The numbers at these ranks from 0 to 1: the upper edge of the bin where they are, or by the sketch if the bin has
+    /// much of the numbers or there are none.
     pub(crate) fn quantiles(&self, ranks: &[f64]) -> Vec<f64> {
-        if let Some(sketch) = &self.quantiles {
-            return sketch.at(ranks);
-        }
-        let (Some(edges), Some(Range { min, max })) = (&self.edges, self.range) else { return Vec::new() };
+        let sketched = self.quantiles.as_ref().map(|sketch| sketch.at(ranks)).unwrap_or_default();
+        let (Some(edges), Some(Range { min, max })) = (&self.edges, self.range) else { return sketched };
         let total: u64 = self.bins.iter().sum();
-        let at = |rank: &f64| {
+        let edge = |bin: usize| edges.values().get(bin).map(|edge| edge.max(min).min(max));
+        let at = |(index, rank): (usize, &f64)| {
             let wanted = (rank * total as f64).ceil().max(1.0);
-            let mut below = 0;
-            let bin = self.bins.iter().position(|count| {
-                below += count;
-                below as f64 >= wanted
+            let (mut before, mut count) = (0, 0);
+            let bin = self.bins.iter().position(|of_bin| {
+                (before, count) = (before + count, *of_bin);
+                (before + count) as f64 >= wanted
             });
-            bin.and_then(|bin| edges.values().get(bin)).map_or(max, |edge| edge.clamp(min, max))
+            let Some(bin) = bin else { return max };
+            let (start, end) = (edge(bin.wrapping_sub(1)).unwrap_or(min), edge(bin).unwrap_or(max));
+            if count <= total / FINE_BINS || edges.has_one_value(bin) {
+                return end;
+            }
+            match sketched.get(index) {
+                Some(value) => value.max(start).min(end),
+                // An earlier version counted. Beyond the edges, its numbers lie anywhere up to the least or largest.
+                None if bin == 0 || bin == edges.values().len() => {
+                    start + (end - start) * (wanted - before as f64) / count as f64
+                }
+                None => end,
+            }
         };
-        ranks.iter().map(at).collect()
+        ranks.iter().enumerate().map(at).collect()
     }
 }

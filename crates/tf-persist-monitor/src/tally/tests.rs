@@ -41,6 +41,25 @@ fn frequent_values_have_a_bin() {
 }
 
 #[test]
+fn a_frequent_value_is_found_by_its_digits_and_its_bits() {
+    let (digits, bits) = (0.1, f64::from(0.1_f32));
+    for (value, same) in [(digits, bits), (bits, digits)] {
+        let edges = Edges::from_quantiles(&[0.0, value, value, 0.7, 2.0]).unwrap();
+        assert_eq!([edges.bin(value), edges.bin(same), edges.bin(0.0999), edges.bin(0.1001)], [2, 2, 1, 3]);
+        assert!(
+            edges.has_one_value(2) && !edges.has_one_value(3) && !edges.has_one_value(0) && !edges.has_one_value(9)
+        );
+        // What is not frequent has no bin of its own, where it could be.
+        assert_eq!([edges.bin(0.7), edges.bin(f64::from(0.7_f32))], [3, 3]);
+    }
+    let edges = Edges::from_quantiles(&[digits, digits, bits, bits]).unwrap();
+    assert_eq!([edges.bin(digits), edges.bin(bits)], [1, 3]);
+    let edges = Edges::from_quantiles(&[1.0, 1.0, 3e9, 3e9]).unwrap();
+    let bins = [1.0 - 1e-12, 1.0, 1.0 + 1e-12, 3e9 - 1.0, 3e9 + 1.0].map(|value| edges.bin(value));
+    assert_eq!(bins, [0, 1, 2, 2, 4]);
+}
+
+#[test]
 fn edges_are_read_exactly() {
     let edges = Edges::new(vec![-1e-310, 0.0_f64.next_up(), 0.1 + 0.2, 1e300]).unwrap();
     let text = serde_json::to_string(&edges).unwrap();

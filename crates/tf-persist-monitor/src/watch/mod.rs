@@ -295,11 +295,7 @@ fn target(tensors: &[TensorPlan], labels: &Labels, settings: &Settings) -> Resul
         // The answer to a classification has scores beside the names of classes.
         (None, _) => match outputs.get("scores") {
             Some(scores) if outputs.len() == 2 && outputs.contains_key("classes") => scores,
-            _ => {
-                return Err(MonitorError::Settings(format!(
-                    "the log has several outputs, of which one is to be compared with the labels: {listed}"
-                )));
-            }
+            _ => return Err(MonitorError::SeveralOutputs { outputs: listed }),
         },
     };
     let is_text = tensor.is_category && tensor.layout == Layout::Elements && !labels.are_binary();

@@ -34,7 +34,7 @@ pub(super) fn drop_dead_edges(graph: &mut pb::GraphDef) {
     let leads_to_effect = spread(marked(&|node| functions.acts(node)), sources);
     let is_dead = |input: &str, taker: usize| {
         let source = index.get(node_of(input)).copied().filter(|_| is_control(input));
-        source.is_some_and(|source| !acts[source] && !(may_fail[source] && leads_to_effect[taker]))
+        source.is_some_and(|source| !(acts[source] || may_fail[source] && leads_to_effect[taker]))
     };
     let is_dead: Vec<Vec<bool>> = graph
         .node

@@ -173,13 +173,17 @@ impl GrpcService {
             Call::Classify => {
                 let mut request = parse(&message, |message| ExamplesRequest::parse(message)).await?;
                 let spec = require_spec(request.spec.take());
-                let run = |spec, _| async move { prediction_service::classify(state, &spec, request, deadline).await };
+                let run = |spec, metrics: Arc<ModelMetrics>| async move {
+                    prediction_service::classify(state, &spec, request, deadline, &metrics).await
+                };
                 self.with_metrics(Api::Classify, spec, run).await?
             }
             Call::Regress => {
                 let mut request = parse(&message, |message| ExamplesRequest::parse(message)).await?;
                 let spec = require_spec(request.spec.take());
-                let run = |spec, _| async move { prediction_service::regress(state, &spec, request, deadline).await };
+                let run = |spec, metrics: Arc<ModelMetrics>| async move {
+                    prediction_service::regress(state, &spec, request, deadline, &metrics).await
+                };
                 self.with_metrics(Api::Regress, spec, run).await?
             }
             Call::MultiInference => self.multi_inference(message, limit, deadline).await?,
@@ -216,15 +220,18 @@ impl GrpcService {
         Ok(ResponseBody::message(message))
     }
 
-    /// Answers a MultiInference request. It is counted for its version alone.
+    /// Answers a MultiInference request. It is counted for its version and in Triton's statistics alone.
     async fn multi_inference(&self, message: Bytes, limit: usize, deadline: Option<Instant>) -> Result<Bytes, Status> {
         let mut request = parse(&message, move |message| MultiInferenceRequest::parse(message, limit)).await?;
         let no_name = || Status::invalid_argument("ModelSpec has no name specified.");
         let spec = request.spec.take().ok_or_else(no_name)?;
         let start = Instant::now();
-        let result = prediction_service::multi_inference(&self.state, &spec, request, deadline).await;
+        let metrics = self.state.metrics().model(&spec.name);
+        let result = prediction_service::multi_inference(&self.state, &spec, request, deadline, &metrics).await;
         let refused = result.as_ref().err().map(|status| status.code);
-        self.state.count_for_version(refused, start.elapsed());
+        let elapsed = start.elapsed();
+        metrics.record_inference(refused, elapsed);
+        self.state.count_for_version(refused, elapsed);
         result
     }
 

@@ -16,13 +16,15 @@ const SERVING: u8 = 1;
 const NOT_SERVING: u8 = 2;
 const SERVICE_UNKNOWN: u8 = 3;
 
-/// The known services: the whole server, and its services by TensorFlow Serving's names and by gRPC's.
-const SERVICES: [&str; 5] = [
+/// The known services: the whole server, its services by TensorFlow Serving's names and by gRPC's, and that of the Open
+/// Inference Protocol.
+const SERVICES: [&str; 6] = [
     "",
     "ModelService",
     "PredictionService",
     "tensorflow.serving.ModelService",
     "tensorflow.serving.PredictionService",
+    "inference.GRPCInferenceService",
 ];
 
 /// `Check`: whether a service is serving now.

@@ -144,13 +144,17 @@ pub(super) async fn classify(
     spec: &ModelSpec,
     request: ExamplesRequest,
     deadline: Option<Instant>,
+    metrics: &ModelMetrics,
 ) -> Result<Bytes, Status> {
     let servable = find_or_wait(state, spec, deadline).await?;
-    let examples = merge_examples(request.input).await?;
+    let examples = merge_examples(request.input, metrics).await?;
     let results = inference::classify(&servable, &spec.signature, examples, deadline).await?;
+    let start = Instant::now();
     let spec = effective_spec(&spec.name, &spec.signature, &servable);
     let count: usize = results.iter().map(Vec::len).sum();
-    offload_if(count > OFFLOAD_BYTES / CLASS_BYTES, move || response::classify(results, spec)).await
+    let message = offload_if(count > OFFLOAD_BYTES / CLASS_BYTES, move || response::classify(results, spec)).await?;
+    metrics.record_phase(Phase::Encode, start.elapsed());
+    Ok(message)
 }
 
 pub(super) async fn regress(
@@ -158,12 +162,16 @@ pub(super) async fn regress(
     spec: &ModelSpec,
     request: ExamplesRequest,
     deadline: Option<Instant>,
+    metrics: &ModelMetrics,
 ) -> Result<Bytes, Status> {
     let servable = find_or_wait(state, spec, deadline).await?;
-    let examples = merge_examples(request.input).await?;
+    let examples = merge_examples(request.input, metrics).await?;
     let results = inference::regress(&servable, &spec.signature, examples, deadline).await?;
+    let start = Instant::now();
     let spec = effective_spec(&spec.name, &spec.signature, &servable);
-    response::regress(results, spec)
+    let message = response::regress(results, spec)?;
+    metrics.record_phase(Phase::Encode, start.elapsed());
+    Ok(message)
 }
 
 pub(super) async fn multi_inference(
@@ -171,12 +179,14 @@ pub(super) async fn multi_inference(
     spec: &ModelSpec,
     request: MultiInferenceRequest,
     deadline: Option<Instant>,
+    metrics: &ModelMetrics,
 ) -> Result<Bytes, Status> {
     let servable = find_or_wait(state, spec, deadline).await?;
-    let examples = merge_examples(request.input).await?;
+    let examples = merge_examples(request.input, metrics).await?;
     let count = examples.len();
     let outcomes = inference::multi_inference(&servable, &request.tasks, examples, deadline).await?;
-    state.metrics().model(&spec.name).record_examples(count);
+    metrics.record_examples(count);
+    let start = Instant::now();
     let result = |(task, outcome): (inference::Task, Outcome)| pb::InferenceResult {
         model_spec: MessageField::some(effective_spec(&task.model, &task.signature, &servable)),
         result: Some(match outcome {
@@ -185,10 +195,12 @@ pub(super) async fn multi_inference(
         }),
         ..Default::default()
     };
-    response::message(&pb::MultiInferenceResponse {
+    let message = response::message(&pb::MultiInferenceResponse {
         results: request.tasks.into_iter().zip(outcomes).map(result).collect(),
         ..Default::default()
-    })
+    })?;
+    metrics.record_phase(Phase::Encode, start.elapsed());
+    Ok(message)
 }
 
 /// The model, version and signature that answered, for the response.
@@ -197,6 +209,9 @@ fn effective_spec(model: &str, signature: &str, servable: &Servable) -> pb::Mode
 }
 
 /// The examples of a request, each with the context.
-async fn merge_examples(input: Input) -> Result<Strings, Status> {
-    offload_if(input.bytes() > OFFLOAD_BYTES, move || input.examples()).await
+async fn merge_examples(input: Input, metrics: &ModelMetrics) -> Result<Strings, Status> {
+    let start = Instant::now();
+    let examples = offload_if(input.bytes() > OFFLOAD_BYTES, move || input.examples()).await?;
+    metrics.record_phase(Phase::Decode, start.elapsed());
+    Ok(examples)
 }

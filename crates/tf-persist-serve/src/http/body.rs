@@ -43,8 +43,11 @@ pub(super) async fn read(mut body: Incoming, limits: &Limits) -> Result<Bytes, B
         return Err(too_long(body, limit).await);
     }
     let Some(first) = next_chunk(&mut body, limits).await? else { return Ok(Bytes::new()) };
+    if first.len() > limit {
+        return Err(too_long(body, limit).await);
+    }
     if body.is_end_stream() {
-        return if first.len() > limit { Err(BodyError::TooLong(limit)) } else { Ok(first) };
+        return Ok(first);
     }
     let mut whole = Vec::with_capacity((claimed as usize).clamp(first.len(), MAX_RESERVED.max(first.len())));
     whole.extend_from_slice(&first);

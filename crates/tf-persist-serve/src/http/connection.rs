@@ -1,6 +1,7 @@
 //! Serves one connection, from its first request to its last.
 
 use std::convert::Infallible;
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,10 +12,10 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{interval, interval_at, timeout};
 
-use super::parse_errors::ParseErrorBodies;
+use super::parse_errors::{self, ParseErrorBodies};
 use super::{dispatch, reply};
 use crate::net::{IoEvent, ObservedIo};
 use crate::security::Limits;
@@ -40,16 +41,34 @@ pub(crate) async fn serve<S>(mut stream: S, state: ServerState, shutdown: Shutdo
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    if serve_requests(&mut stream, state, shutdown).await {
+    let end = serve_requests(&mut stream, state, shutdown).await;
+    if end == End::NotAnswered && !matches!(timeout(LINGER, refuse(&mut stream)).await, Ok(Ok(()))) {
+        return;
+    }
+    if end != End::Closed {
         let mut rest = vec![0; 4096];
         let read = async { while stream.read(&mut rest).await.is_ok_and(|count| count > 0) {} };
         let _ = timeout(LINGER, read).await;
     }
 }
 
-/// Returns whether the connection ended with a response that announced the end, or with one to a request that is not
-/// HTTP.
-async fn serve_requests<S>(stream: &mut S, state: ServerState, shutdown: ShutdownSignal) -> bool
+/// How a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// With a response that announced the end, or with one to a request that is not HTTP.
+    Answered,
+    /// With bytes that are not HTTP/1 and that hyper did not answer: the preface of HTTP/2.
+    NotAnswered,
+    Closed,
+}
+
+/// Answers bytes that are not HTTP/1.
+async fn refuse<S: AsyncWrite + Unpin>(stream: &mut S) -> io::Result<()> {
+    stream.write_all(&parse_errors::bad_request()).await?;
+    stream.flush().await
+}
+
+async fn serve_requests<S>(stream: &mut S, state: ServerState, shutdown: ShutdownSignal) -> End
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -97,7 +116,11 @@ where
                 if let Err(error) = &result {
                     tracing::debug!(%error, "connection failed");
                 }
-                return result.map_or_else(|error| error.is_parse(), |()| true);
+                return match result {
+                    Err(error) if !error.is_parse() => End::Closed,
+                    Err(_) if !clock.has_written.load(Ordering::Relaxed) => End::NotAnswered,
+                    _ => End::Answered,
+                };
             }
             () = stopping.as_mut(), if !is_shutting_down => {
                 is_shutting_down = true;
@@ -107,7 +130,7 @@ where
             _ = check.tick() => {
                 if let Some(why) = clock.overdue(&limits) {
                     tracing::debug!(why, "connection closed");
-                    return false;
+                    return End::Closed;
                 }
                 if state.shutting_down_for().is_some_and(|draining| draining > GRACE && clock.is_silent_for(GRACE)) {
                     connection.as_mut().graceful_shutdown();
@@ -131,11 +154,18 @@ struct Clock {
     state: AtomicU64,
     /// Whether a read found no data.
     read_was_pending: AtomicBool,
+    /// Whether anything was sent on this connection.
+    has_written: AtomicBool,
 }
 
 impl Clock {
     fn new() -> Self {
-        Self { began: Instant::now(), state: AtomicU64::new(IDLE), read_was_pending: AtomicBool::new(false) }
+        Self {
+            began: Instant::now(),
+            state: AtomicU64::new(IDLE),
+            read_was_pending: AtomicBool::new(false),
+            has_written: AtomicBool::new(false),
+        }
     }
 
     fn set(&self, state: u64) {
@@ -154,6 +184,9 @@ impl Clock {
     /// next request has begun to arrive.
     fn observe(&self, moved: IoEvent) {
         let state = self.state.load(Ordering::Relaxed) & 3;
+        if matches!(moved, IoEvent::Written) {
+            self.has_written.store(true, Ordering::Relaxed);
+        }
         match moved {
             IoEvent::Read(_) if state == IDLE => self.set(HEAD),
             IoEvent::Written if state != BUSY => self.set(state),
@@ -190,8 +223,6 @@ impl Clock {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::AsyncWriteExt;
-
     use super::*;
     use crate::models::ModelSource;
 

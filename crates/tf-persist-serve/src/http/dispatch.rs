@@ -21,6 +21,7 @@ use crate::status::Status;
 /// Answers a request, even if answering it panics.
 pub(super) async fn respond(state: &ServerState, request: Request<Incoming>) -> Reply {
     let scope = state.request_scope(Protocol::Rest, &request);
+    let is_v2 = v2::is_v2_path(request.uri().path());
     let reply = match scope.clone() {
         None => catch_panic(route_request(state, request)).await,
         Some(scope) => scope.run(catch_panic(route_request(state, request))).await,
@@ -31,7 +32,7 @@ pub(super) async fn respond(state: &ServerState, request: Request<Incoming>) -> 
         scope.finish(reply.status().as_u16());
     }
     if state.settings().http.cors {
-        reply::allow_origins(&mut reply);
+        reply::allow_origins(&mut reply, is_v2);
     }
     reply
 }

@@ -21,5 +21,6 @@ mod settings;
 mod v2;
 
 pub(crate) use connection::serve;
+pub(crate) use platforms::has_own_models;
 pub use platforms::{Platform, SageMaker, Vertex};
 pub use settings::HttpSettings;

@@ -5,8 +5,8 @@ use http::{Method, StatusCode};
 use serde::Serialize;
 use serde_json::json;
 
+use super::page;
 use super::reply::{self, Reply};
-use super::{page, platforms};
 use crate::metrics::{Gauges, ShareGauge, VersionGauge, latency_limits_ms};
 use crate::models::{ModelStatus, State, Version, VersionStatus};
 use crate::state::ServerState;
@@ -14,7 +14,7 @@ use crate::traffic::{Traffic, TrafficStatus};
 
 /// The pages that need no key: health checks have none, and the page at `/` asks for one.
 pub(super) fn find_public(state: &ServerState, method: &Method, path: &str) -> Option<Reply> {
-    if state.settings().http.page && path.split('?').next() == Some("/") && !platforms::has_own_models(state) {
+    if state.settings().http.page && path.split('?').next() == Some("/") {
         return Some(page::respond(method));
     }
     if method != Method::GET && method != Method::HEAD {

@@ -23,6 +23,12 @@ impl<S> ParseErrorBodies<S> {
     }
 }
 
+/// The response to a request that is not valid HTTP, for one that hyper does not answer at all.
+pub(super) fn bad_request() -> Vec<u8> {
+    const HEAD: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    with_body(HEAD).unwrap_or_else(|| HEAD.to_vec())
+}
+
 /// The response that replaces this one, if this is one of hyper's own: those have no content type, and those of the
 /// server do.
 fn with_body(head: &[u8]) -> Option<Vec<u8>> {

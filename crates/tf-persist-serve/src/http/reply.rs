@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use http::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, CONNECTION, CONTENT_TYPE,
-    WWW_AUTHENTICATE,
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, CONNECTION, CONTENT_TYPE, WWW_AUTHENTICATE,
 };
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::Full;
@@ -107,12 +107,20 @@ pub(super) fn name_version(reply: &mut Reply, version: Option<i64>) {
     }
 }
 
-/// Lets pages of any origin read a response (`rest_api_enable_cors_support`).
-pub(super) fn allow_origins(reply: &mut Reply) {
+/// Lets pages of any origin read a response (`rest_api_enable_cors_support`). On the routes of the Open Inference
+/// Protocol that includes the header that says where binary data begins, both ways; those of TensorFlow Serving stay as
+/// they are there.
+pub(super) fn allow_origins(reply: &mut Reply, is_v2: bool) {
     let headers = reply.headers_mut();
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST, GET"));
     headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("Content-Type"));
+    if is_v2 {
+        let allowed = HeaderValue::from_static("Content-Type, Inference-Header-Content-Length");
+        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, allowed);
+        let exposed = HeaderValue::from_static("Inference-Header-Content-Length");
+        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
+    }
 }
 
 fn reply_with(code: StatusCode, kind: HeaderValue, body: Bytes) -> Reply {

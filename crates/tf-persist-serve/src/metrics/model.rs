@@ -37,6 +37,10 @@ pub(crate) enum LogLoss {
 pub struct ModelMetrics {
     /// Requests by the number of their status code.
     pub(super) requests: [AtomicU64; CODES as usize],
+    /// The requests for inference that succeeded.
+    succeeded: Tally,
+    /// Those that failed.
+    failed: Tally,
     /// The latency of successful requests, by protocol and method, in nanoseconds.
     pub(super) latencies: [[Histogram; APIS]; 2],
     /// The latency of runs as requests see it, by method, in nanoseconds.
@@ -51,6 +55,24 @@ pub struct ModelMetrics {
     pub(super) log_losses: [AtomicU64; LOG_LOSSES],
 }
 
+/// Counts events and adds up their durations, in nanoseconds.
+#[derive(Default)]
+struct Tally {
+    count: AtomicU64,
+    nanos: AtomicU64,
+}
+
+impl Tally {
+    fn add(&self, elapsed: Duration) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        self.nanos.fetch_add(nanos(elapsed), Ordering::Relaxed);
+    }
+
+    fn total(&self) -> Total {
+        Total { count: self.count.load(Ordering::Relaxed), nanos: self.nanos.load(Ordering::Relaxed) }
+    }
+}
+
 /// The number of events and their duration together, in nanoseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Total {
@@ -58,13 +80,11 @@ pub(crate) struct Total {
     pub(crate) nanos: u64,
 }
 
-/// The counts and times of a model's predict requests.
+/// The counts and times of a model's requests for inference, by whatever method and protocol.
 #[derive(Debug)]
 pub(crate) struct RequestStatistics {
-    /// Successful predict requests.
     pub(crate) succeeded: Total,
-    /// Requests of any kind that failed. How long these take is not recorded.
-    pub(crate) failed: u64,
+    pub(crate) failed: Total,
     pub(crate) queue: Total,
     pub(crate) decode: Total,
     pub(crate) run: Total,
@@ -82,6 +102,8 @@ impl ModelMetrics {
         let latency = || Histogram::new(&LATENCY.limits);
         Self {
             requests: std::array::from_fn(|_| AtomicU64::new(0)),
+            succeeded: Tally::default(),
+            failed: Tally::default(),
             latencies: std::array::from_fn(|_| std::array::from_fn(|_| latency())),
             runtimes: std::array::from_fn(|_| latency()),
             phases: std::array::from_fn(|_| Histogram::new(&PHASE.limits)),
@@ -97,6 +119,15 @@ impl ModelMetrics {
         if refused.is_none() {
             self.latencies[protocol as usize][api.slot(protocol)].add(nanos(elapsed));
         }
+        if api.is_inference() {
+            self.record_inference(refused, elapsed);
+        }
+    }
+
+    /// Records a request for inference in Triton's statistics alone: TensorFlow Serving's metrics do not count
+    /// MultiInference.
+    pub(crate) fn record_inference(&self, refused: Option<Code>, elapsed: Duration) {
+        if refused.is_none() { &self.succeeded } else { &self.failed }.add(elapsed);
     }
 
     /// Records a request with a malformed URL: only the code is counted.
@@ -143,18 +174,15 @@ impl ModelMetrics {
         self.log_losses[loss as usize].fetch_add(count, Ordering::Relaxed);
     }
 
-    /// The counts and times of predict requests and their phases.
+    /// The counts and times of requests for inference and of their phases.
     pub(crate) fn statistics(&self) -> RequestStatistics {
-        let total = |histograms: &mut dyn Iterator<Item = &Histogram>| {
-            histograms.map(Histogram::snapshot).fold(Total::default(), |sum, found| Total {
-                count: sum.count + found.count(),
-                nanos: sum.nanos + found.sum,
-            })
+        let phase = |phase: Phase| {
+            let found = self.phases[phase as usize].snapshot();
+            Total { count: found.count(), nanos: found.sum }
         };
-        let phase = |phase: Phase| total(&mut std::iter::once(&self.phases[phase as usize]));
         RequestStatistics {
-            succeeded: total(&mut self.latencies.iter().map(|apis| &apis[Api::Predict as usize])),
-            failed: self.requests.iter().skip(1).map(|count| count.load(Ordering::Relaxed)).sum(),
+            succeeded: self.succeeded.total(),
+            failed: self.failed.total(),
             queue: phase(Phase::Queue),
             decode: phase(Phase::Decode),
             run: phase(Phase::Run),
@@ -204,6 +232,11 @@ impl Api {
             (Protocol::Grpc, Self::GetModelStatus) => "GetModelStatus",
             (Protocol::Grpc, Self::ReloadConfig) => "ReloadConfig",
         }
+    }
+
+    /// Whether its requests run the model.
+    fn is_inference(self) -> bool {
+        matches!(self, Self::Predict | Self::Classify | Self::Regress | Self::MultiInference)
     }
 
     /// The index of its histograms. The methods without a name over REST share one.

@@ -84,6 +84,30 @@ fn page_has_tensorflow_servings_names_and_label_order() {
 }
 
 #[test]
+fn statistics_count_the_same_requests_in_all_fields() {
+    let metrics = Metrics::new();
+    let model = metrics.model("m");
+    for (api, protocol) in
+        [(Api::Predict, Protocol::Rest), (Api::Classify, Protocol::Rest), (Api::Regress, Protocol::Grpc)]
+    {
+        model.record_request(api, protocol, None, Duration::from_nanos(10));
+        model.record_request(api, protocol, Some(Code::InvalidArgument), Duration::from_nanos(3));
+    }
+    model.record_inference(None, Duration::from_nanos(100));
+    model.record_inference(Some(Code::Internal), Duration::from_nanos(50));
+    // These run no model.
+    for api in [Api::GetModelMetadata, Api::GetModelStatus] {
+        model.record_request(api, Protocol::Rest, None, Duration::from_nanos(1));
+        model.record_request(api, Protocol::Grpc, Some(Code::NotFound), Duration::from_nanos(1));
+    }
+    model.record_malformed(Code::InvalidArgument);
+    let found = model.statistics();
+    assert_eq!((found.succeeded, found.failed), (Total { count: 4, nanos: 130 }, Total { count: 4, nanos: 59 }));
+    // TensorFlow Serving's counter does not know MultiInference.
+    assert_eq!(metrics.value("/tensorflow/serving/request_count"), 11);
+}
+
+#[test]
 fn unknown_model_names_use_bounded_memory() {
     let metrics = Metrics::new();
     for number in 0..MAX_MODELS + 10 {

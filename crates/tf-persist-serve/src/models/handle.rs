@@ -137,6 +137,12 @@ impl<T: Send + Sync + 'static> Handle<T> {
         let _ = self.events.send(Event::Refresh);
     }
 
+    pub(super) async fn look(&self, model: &str) -> Result<Vec<i64>, Status> {
+        let (reply, answer) = oneshot::channel();
+        self.events.send(Event::Look { model: model.to_owned(), reply }).map_err(|_| stopping_error())?;
+        answer.await.map_err(|_| stopping_error())
+    }
+
     pub(super) fn stop(&self) {
         let (reply, done) = mpsc::channel();
         if self.events.send(Event::Stop { reply: Some(reply) }).is_ok()

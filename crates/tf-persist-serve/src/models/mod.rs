@@ -305,6 +305,15 @@ impl Models {
         self.0.refresh();
     }
 
+    /// As [`Self::refresh`], but returns once that was done for this model: with the versions that are to be available,
+    /// of which the new ones and those that failed before are being loaded.
+    ///
+    /// # Errors
+    /// `UNAVAILABLE` if the server is stopping.
+    pub(crate) async fn look(&self, name: &str) -> Result<Vec<i64>, Status> {
+        self.0.look(name).await
+    }
+
     /// What is being loaded from now on is not to blame for the end of the process.
     pub(crate) fn begin_to_stop(&self) {
         self.0.begin_to_stop();

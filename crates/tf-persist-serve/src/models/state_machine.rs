@@ -322,6 +322,16 @@ impl<T> Model<T> {
         any
     }
 
+    /// Loads failed versions again at once, and forgets the errors of those that are being loaded again.
+    pub(super) fn try_again(&mut self) {
+        for entry in self.entries.iter_mut().filter(|entry| entry.error.is_some()) {
+            (entry.error, entry.hint, entry.attempts) = (None, None, 0);
+            if matches!(entry.phase, Phase::Waiting { .. } | Phase::Failed { .. }) {
+                entry.phase = Phase::New;
+            }
+        }
+    }
+
     /// The failed versions, whose files are polled for changes.
     pub(super) fn watched(&self) -> impl Iterator<Item = &Path> {
         let is_watched = |entry: &&VersionEntry<T>| matches!(entry.phase, Phase::Waiting { .. } | Phase::Failed { .. });

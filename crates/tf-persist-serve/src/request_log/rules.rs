@@ -1,7 +1,7 @@
 //! Which requests of a model are logged, and where: the flags, or the model's `logging_config`.
 
 use std::fmt::Write;
-use std::path::{Component, Path, PathBuf};
+use std::path::{self, Component, Path, PathBuf};
 use std::sync::Arc;
 
 use tf_persist_proto::serving::{LoggingConfig, SamplingConfig};
@@ -78,11 +78,20 @@ impl LogRule {
         Ok(Self { rate, format, prefix })
     }
 
-    /// Whether its files would be below this folder.
+    /// Whether its files would be below this folder. Either path may be relative to the working folder. No symbolic link
+    /// is followed.
     pub(crate) fn is_below(&self, folder: Option<&Path>) -> bool {
         let Some(prefix) = &self.prefix else { return true };
         let climbs = prefix.components().any(|part| part == Component::ParentDir);
-        !climbs && folder.is_some_and(|folder| prefix.starts_with(folder))
+        // The last part is the beginning of a file's name, also if it is named as the folder.
+        let of_files = prefix.parent().unwrap_or(prefix);
+        let of_files = if of_files.as_os_str().is_empty() { Path::new(".") } else { of_files };
+        let is_in = |folder: &Path| match (path::absolute(of_files), path::absolute(folder)) {
+            (Ok(of_files), Ok(folder)) => of_files.starts_with(folder),
+            // The working folder is gone.
+            _ => of_files.starts_with(folder),
+        };
+        !climbs && folder.is_some_and(is_in)
     }
 
     /// The log of a model with this rule; `None` if none of its requests are logged.
@@ -102,8 +111,8 @@ impl LogRule {
             (Some(prefix), _) => {
                 let name = prefix.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 let folder = prefix.parent().filter(|folder| !folder.as_os_str().is_empty());
-                let folder = folder.unwrap_or(Path::new(".")).to_path_buf();
-                Ok(Some(Destination { folder, prefix: name, format }))
+                let folder = folder.unwrap_or(Path::new("."));
+                Ok(Some(Destination::new(folder, name, format)))
             }
             (None, Some(folder)) => Ok(Some(Destination::of_model(model, folder, format))),
             (None, None) => Err(Status::invalid_argument(format!(
@@ -118,9 +127,15 @@ impl LogRule {
 }
 
 impl Destination {
+    /// One folder has one path, however it was named: its limit is kept by one writer, which also ends the files that an
+    /// earlier server left in it.
+    fn new(folder: &Path, prefix: String, format: RequestLogFormat) -> Self {
+        Self { folder: path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf()), prefix, format }
+    }
+
     /// The files of a model in the folder of all models.
     pub(super) fn of_model(model: &str, folder: &Path, format: RequestLogFormat) -> Self {
-        Self { folder: folder.to_path_buf(), prefix: file_name(model), format }
+        Self::new(folder, file_name(model), format)
     }
 }
 
@@ -210,6 +225,41 @@ mod tests {
         assert!(!below("/logs/a", None));
         assert!(!below("/logs/../etc/a", Some("/logs")));
         assert!(!below("/logsandmore/a", Some("/logs")));
+        // Relative to the working folder.
+        let here = std::env::current_dir().unwrap();
+        let absolute = |path: &str| here.join(path).to_str().unwrap().to_owned();
+        for (prefix, folder, permitted) in [
+            (absolute("lg/a"), "lg".to_owned(), true),
+            (absolute("./lg/x/a"), "lg/".to_owned(), true),
+            ("lg/a".to_owned(), absolute("lg"), true),
+            ("lg/a".to_owned(), "./lg".to_owned(), true),
+            (absolute("a"), "lg".to_owned(), false),
+            ("a".to_owned(), ".".to_owned(), true),
+            ("a".to_owned(), "lg".to_owned(), false),
+            // Its files would be beside the folder.
+            (absolute("lg"), "lg".to_owned(), false),
+            ("/logs/".to_owned(), "/logs".to_owned(), false),
+            (absolute("lgandmore/a"), "lg".to_owned(), false),
+            (absolute("lg/../a"), "lg".to_owned(), false),
+            (absolute("other/../lg/a"), "lg".to_owned(), false),
+            ("lg/../../a".to_owned(), "lg".to_owned(), false),
+        ] {
+            assert_eq!(below(&prefix, Some(&folder)), permitted, "{prefix} {folder}");
+        }
+    }
+
+    #[test]
+    fn one_folder_has_one_path() {
+        let text = |prefix: &str| {
+            format!("log_collector_config {{ filename_prefix: '{prefix}' }} sampling_config {{ sampling_rate: 1 }}")
+        };
+        let here = std::env::current_dir().unwrap();
+        let found = destination(&text("lg/m"), None).unwrap().unwrap();
+        assert_eq!((&found.folder, found.prefix.as_str()), (&here.join("lg"), "m"));
+        assert_eq!(destination(&text(here.join("lg/m").to_str().unwrap()), None), Ok(Some(found)));
+        assert_eq!(destination(&text("m"), None).unwrap().unwrap().folder, here);
+        let of_all = destination("sampling_config { sampling_rate: 1 }", Some("./lg")).unwrap().unwrap();
+        assert_eq!(of_all.folder, here.join("lg"));
     }
 
     #[test]

@@ -9,11 +9,8 @@ use tokio::time::{Instant, timeout_at};
 use crate::models::{ModelStatus, Models, State, Version, VersionStatus};
 use crate::status::Status;
 
-/// How long [`load`] waits for a model without a version to have one.
+/// How long [`load`] waits for the versions of a model.
 const LOAD_WAIT: Duration = Duration::from_secs(60);
-
-/// How long a look for versions may take until its result is visible.
-const LOOK_WAIT: Duration = Duration::from_secs(2);
 
 /// A version of a model, or a model without versions.
 #[derive(Debug, PartialEq, Eq)]
@@ -53,35 +50,58 @@ fn entries(model: ModelStatus) -> Vec<IndexEntry> {
     model.versions.into_iter().map(entry).collect()
 }
 
-/// Looks for versions of the configured models at once, and waits until this model has one.
+/// Looks for versions of the configured models at once, and waits until those of this model are loaded.
 ///
 /// # Errors
-/// `NOT_FOUND` if the model is not configured; the error of its newest version if that could not be loaded;
-/// `DEADLINE_EXCEEDED` if it is still being loaded after a minute.
+/// `NOT_FOUND` if the model is not configured or has no version; the error of the newest version that could not be
+/// loaded; `DEADLINE_EXCEEDED` if one is still being loaded after a minute.
 pub(crate) async fn load(models: &Models, name: &str) -> Result<(), Status> {
-    let status = || models.list().into_iter().find(|model| model.name == name);
-    let Some(_) = status() else {
+    if !models.is_configured(name) {
         return Err(not_configured(name));
+    }
+    let end = Instant::now() + LOAD_WAIT;
+    let wait = async {
+        let wanted = models.look(name).await?;
+        if !models.is_configured(name) {
+            return Err(not_configured(name));
+        }
+        until_loaded(models, name, &wanted).await
     };
+    let late = |_| Err(Status::new(Code::DeadlineExceeded, format!("the model `{name}` is still being loaded")));
+    timeout_at(end, wait).await.unwrap_or_else(late)?;
+    // One that is unloaded to save memory is loaded.
+    models.find_loaded(name, &Version::Latest, Some(end.into_std())).await.map(drop)
+}
+
+/// Waits until these versions are available, or were tried in vain.
+///
+/// # Errors
+/// That of the newest one that could not be loaded, with the version that answers all the same.
+async fn until_loaded(models: &Models, name: &str, wanted: &[i64]) -> Result<(), Status> {
     let mut changes = models.changes();
-    models.refresh();
-    let (look_end, end) = (Instant::now() + LOOK_WAIT, Instant::now() + LOAD_WAIT);
     loop {
-        if models.find_loaded(name, &Version::Latest, Some(end.into_std())).await.is_ok() {
-            return Ok(());
+        let versions = models.status(name, None).unwrap_or_default();
+        let missing =
+            |found: &&VersionStatus| wanted.contains(&found.version) && found.state.for_clients() != State::Available;
+        // A failed one may be tried again later; whoever waits hears of the first attempt. One without an error that has
+        // ended is no longer wanted.
+        let is_pending =
+            |found: &VersionStatus| matches!(found.state, State::Start | State::Loading) && found.error.is_none();
+        if !versions.iter().filter(missing).any(is_pending) {
+            let failed = versions.iter().filter(missing).find_map(|found| Some((found.version, found.error.as_ref()?)));
+            return match (failed, models.answering(name, &Version::Latest)) {
+                (Some((version, error)), Some(other)) => {
+                    let begin = format!("version {version} of the model `{name}` could not be loaded: ");
+                    let goes_on = format!("; version {other} goes on answering");
+                    Err(Status::new(error.code, begin + &error.message + &goes_on))
+                }
+                (Some((_, error)), None) => Err(error.clone()),
+                (None, Some(_)) => Ok(()),
+                (None, None) => Err(Status::not_found(format!("no version of the model `{name}` was found"))),
+            };
         }
-        let is_pending = models.is_pending(name, None);
-        let now = Instant::now();
-        if now >= end {
-            return Err(Status::new(Code::DeadlineExceeded, format!("the model `{name}` is still being loaded")));
-        }
-        if !is_pending && now >= look_end {
-            let newest = status().and_then(|model| model.versions.into_iter().find_map(|found| found.error));
-            let none = || Status::not_found(format!("no version of the model `{name}` was found"));
-            return Err(newest.unwrap_or_else(none));
-        }
-        // A change wakes this, or the time is over.
-        let _ = timeout_at(if is_pending { end } else { look_end }, changes.changed()).await;
+        let stopping = |_| Status::new(Code::Unavailable, "the server is stopping");
+        changes.changed().await.map_err(stopping)?;
     }
 }
 

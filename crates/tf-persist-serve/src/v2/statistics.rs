@@ -1,5 +1,5 @@
 //! Triton's statistics of models, out of the server's metrics. The versions of a model are counted together, and so are
-//! its requests over all interfaces.
+//! its requests for inference by all methods and over all interfaces.
 
 use crate::metrics::{Metrics, RequestStatistics};
 use crate::models::{Models, State, Version};

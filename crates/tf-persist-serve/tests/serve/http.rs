@@ -114,13 +114,25 @@ async fn cors_headers_are_sent_where_enabled() {
         assert_eq!((allowed.code, allowed.body.as_str()), (200, ""));
         let refused = server.request("OPTIONS", "/v1/models/m:predict", "", "").await;
         refused.is_error(400, "Origin header is missing in CORS preflight");
+        let common = ["access-control-allow-origin: *", "access-control-allow-methods: post, get"];
+        let v1 = [common[0], common[1], "access-control-allow-headers: content-type"];
         for response in [allowed, refused, server.get("/v1/models/none").await, server.get("/v1/foo").await] {
+            let mut found: Vec<&str> =
+                response.head.lines().filter(|line| line.starts_with("access-control-")).collect();
+            found.sort_by_key(|line| v1.iter().position(|other| other == line));
+            assert_eq!(found, if cors { &v1[..] } else { &[] }, "{response:?}");
+        }
+        // Pages send and read tensors in binary.
+        let allowed = server.request("OPTIONS", "/v2/models/m/infer", origin, "").await;
+        assert_eq!(allowed.code, 200);
+        for response in [allowed, server.post("/v2/models/none/infer?x=1", "{}").await, server.get("/v2").await] {
             for header in [
-                "access-control-allow-origin: *",
-                "access-control-allow-methods: post, get",
-                "access-control-allow-headers: content-type",
+                common[0],
+                common[1],
+                "access-control-allow-headers: content-type, inference-header-content-length",
+                "access-control-expose-headers: inference-header-content-length",
             ] {
-                assert_eq!(response.head.contains(header), cors, "{response:?}");
+                assert_eq!(response.head.lines().any(|line| line == header), cors, "{response:?}");
             }
         }
         server.stop().await;
@@ -179,6 +191,14 @@ async fn body_limit_holds_before_the_body_is_read() {
         "POST {url} HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n258\r\n{chunk}\r\n258\r\n{chunk}\r\n0\r\n\r\n"
     );
     server.send(chunked.as_bytes()).await.is_error(413, "longer than 1000 bytes");
+    // So does the first piece of a chunked body, which may arrive whole.
+    for (length, code, words) in [(1000, 400, "JSON"), (1001, 413, "longer than 1000 bytes"), (6000, 413, "longer")] {
+        let chunked = format!(
+            "POST {url} HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n{length:x}\r\n{}\r\n0\r\n\r\n",
+            "a".repeat(length)
+        );
+        server.send(chunked.as_bytes()).await.is_error(code, words);
+    }
     let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
     gzip.write_all(long.as_bytes()).unwrap();
     let gzip = gzip.finish().unwrap();
@@ -201,6 +221,14 @@ async fn requests_that_are_not_http_get_a_reason() {
         "POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n".to_owned(),
     ] {
         server.send(bad.as_bytes()).await.is_error(400, "not valid HTTP");
+    }
+    // A client of HTTP/2 that asks nobody before, and one that sends the frames of a call at once.
+    for frames in [&b""[..], b"\0\0\0\x04\0\0\0\0\0", &[0; 6000]] {
+        let mut stream = server.connect().await;
+        stream.write_all(&[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", frames].concat()).await.unwrap();
+        let refused = read(&mut stream).await.unwrap();
+        refused.is_error(400, "not valid HTTP");
+        assert!(refused.closes());
     }
     let many = "a: b\r\n".repeat(200);
     let large = format!("GET /healthz HTTP/1.1\r\nHost: h\r\n{many}\r\n");

@@ -186,9 +186,9 @@ impl Flow<'_> {
 /// Makes a node without inputs wait for one that the original takes: it would be outside of a loop of TensorFlow 1.
 fn stay_beside(node: &mut pb::NodeDef, original: &pb::NodeDef, names: &HashSet<&str>) {
     // The last input is the index of a gather, or the handle where it is the only one.
-    let taken = original.input.iter().filter(|input| !is_control(input)).map(|input| node_of(input));
+    let mut taken = original.input.iter().filter(|input| !is_control(input)).map(|input| node_of(input));
     if node.input.is_empty()
-        && let Some(beside) = taken.filter(|name| names.contains(name)).next_back()
+        && let Some(beside) = taken.rfind(|name| names.contains(name))
     {
         node.input.push(format!("^{beside}"));
     }

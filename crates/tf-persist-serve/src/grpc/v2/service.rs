@@ -135,7 +135,7 @@ fn statistics(state: &ServerState, request: &pb::ModelStatisticsRequest) -> Resu
             execution_count: requests.run.count,
             inference_stats: MessageField::some(pb::InferStatistics {
                 success: total(requests.succeeded),
-                fail: total(Total { count: requests.failed, nanos: 0 }),
+                fail: total(requests.failed),
                 queue: total(requests.queue),
                 compute_input: total(requests.decode),
                 compute_infer: total(requests.run),

@@ -17,6 +17,7 @@ use hyper::body::Incoming;
 
 use super::body;
 use super::reply::{self, Reply};
+use super::settings::HttpSettings;
 use crate::state::ServerState;
 
 pub use sagemaker::SageMaker;
@@ -51,8 +52,8 @@ pub(super) fn find<'a>(state: &'a ServerState, head: &Parts) -> Option<PlatformR
 }
 
 /// Whether `/models` is the platform's, and not the list that the page at `/` reads.
-pub(super) fn has_own_models(state: &ServerState) -> bool {
-    matches!(&state.settings().http.platform, Some(Platform::SageMaker(contract)) if contract.multi_model.is_some())
+pub(crate) fn has_own_models(settings: &HttpSettings) -> bool {
+    matches!(&settings.platform, Some(Platform::SageMaker(contract)) if contract.multi_model.is_some())
 }
 
 /// Answers a request of a platform. Health checks have no API key, others need one where the server has keys.

@@ -91,7 +91,7 @@ pub(super) fn statistics(state: &ServerState, of: Option<&(String, String)>) -> 
             "execution_count": requests.run.count,
             "inference_stats": {
                 "success": total(requests.succeeded),
-                "fail": {"count": requests.failed, "ns": 0},
+                "fail": total(requests.failed),
                 "queue": total(requests.queue),
                 "compute_input": total(requests.decode),
                 "compute_infer": total(requests.run),

@@ -4,6 +4,7 @@
 mod catalog;
 mod configure;
 mod labels;
+mod look;
 mod memory;
 mod publish;
 mod remote;
@@ -34,6 +35,7 @@ use super::{Catalog, LabelRule, ModelSettings, ModelSource, config, load, poll, 
 use crate::status::Status;
 use configure::Waiter;
 use labels::AwaitedLabel;
+use look::Look;
 use publish::LoggedStates;
 
 /// The longest pause before a problem that persists is logged again.
@@ -62,6 +64,8 @@ pub(super) enum Event<T> {
     Reload { config: Box<ModelServerConfig>, requested_by: String, reply: oneshot::Sender<Result<(), Status>> },
     /// Poll the file system now.
     Refresh,
+    /// The same, with the aspired versions of a model as the reply.
+    Look { model: String, reply: oneshot::Sender<Vec<i64>> },
     /// Unload everything and end.
     Stop { reply: Option<Sender<()>> },
 }
@@ -115,6 +119,8 @@ pub(super) struct Manager<T> {
     last_id: u64,
     poll: PollState,
     remote_poll: RemotePollState,
+    /// Looks for versions whose requesters wait.
+    looks: Vec<Look>,
     config: ConfigState,
     published: Published<T>,
     /// Who waits for the end, once it has begun.
@@ -124,6 +130,8 @@ pub(super) struct Manager<T> {
 /// When the file system is polled.
 struct PollState {
     is_running: bool,
+    /// How many polls have ended.
+    ended: u64,
     /// The base paths are to be polled as soon as no poll is running.
     versions_due: bool,
     /// The configuration file is to be read as soon as no poll is running.
@@ -136,6 +144,8 @@ struct PollState {
 #[derive(Default)]
 struct RemotePollState {
     is_running: bool,
+    /// How many polls have ended.
+    ended: u64,
     /// They are to be polled as soon as no poll is running.
     is_due: bool,
     next: Option<Instant>,
@@ -220,12 +230,14 @@ pub(super) fn start<L: Loader>(
         last_id: 0,
         poll: PollState {
             is_running: false,
+            ended: 0,
             versions_due: true,
             config_due: false,
             next_versions: None,
             next_config: settings.file_poll().map(|poll| now + poll),
         },
         remote_poll: RemotePollState::default(),
+        looks: Vec::new(),
         config: ConfigState::new(file),
         published: Published {
             shared: shared.clone(),
@@ -297,6 +309,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
             self.leaving.drain(..).for_each(|usage| usage.reopen());
             // After publishing, so that a caller who hears that a model is available finds it.
             self.answer_waiters(Instant::now());
+            self.answer_looks();
             if self.is_stopped() {
                 break;
             }
@@ -345,11 +358,8 @@ impl<T: Send + Sync + 'static> Manager<T> {
             }
             Event::Unloaded { model, id } => self.with_model(&model, |model| model.unloaded(id)),
             Event::Reload { config, requested_by, reply } => self.reload(&config, &requested_by, reply, now),
-            Event::Refresh => {
-                (self.poll.versions_due, self.poll.config_due) = (true, true);
-                self.remote_poll.is_due = true;
-                self.config.apply_unchanged_file = true;
-            }
+            Event::Refresh => self.look_now(),
+            Event::Look { model, reply } => self.look(model, reply),
             Event::Stop { reply } => {
                 if self.stopping.is_none() {
                     tracing::info!("unloading all models");
@@ -371,6 +381,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// Applies the result of a poll.
     fn apply_poll(&mut self, result: PollResult, now: Instant) {
         self.poll.is_running = false;
+        self.poll.ended += 1;
         #[cfg(test)]
         self.published.shared.polls.count(&result);
         if let Some(config) = result.config {
@@ -392,6 +403,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
             let Some(found) = result.found.get(base_path) else { continue };
             model.find(found, &mut self.last_id);
         }
+        self.end_looks();
         self.warn_about_problems(now);
     }
 

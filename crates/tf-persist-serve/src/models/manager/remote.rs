@@ -37,6 +37,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// Applies the result of a poll of base paths elsewhere.
     pub(super) fn apply_remote_poll(&mut self, found: Vec<RemoteFound>, now: Instant) {
         self.remote_poll.is_running = false;
+        self.remote_poll.ended += 1;
         for RemoteFound { name, base_path, found } in found {
             let Some(model) = self.models.get_mut(&name) else { continue };
             // If the model was reconfigured in the meantime, the next poll finds its versions.
@@ -45,6 +46,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
                 model.find(&found, &mut self.last_id);
             }
         }
+        self.end_looks();
         self.warn_about_problems(now);
     }
 }

@@ -8,8 +8,9 @@ use std::time::Duration;
 use tf_persist_core::Code;
 use tf_persist_testing::TIMEOUT;
 
-use super::harness::{Harness, answer, error, latest, states, wait, wait_for_polls, wait_states};
+use super::harness::{Harness, Text, answer, error, latest, states, wait, wait_for_polls, wait_states};
 use crate::models::State::{self, Available, End, Loading};
+use crate::models::handle::Handle;
 use crate::models::view::Readiness;
 use crate::models::{ModelSettings, Version};
 use crate::status::Status;
@@ -66,6 +67,47 @@ fn loads_make_way_once_the_server_is_ready() {
     wait_states(&models, "m", &[(2, Available), (1, End)]);
     assert_eq!(harness.texts.made_way(), 1);
     models.stop();
+}
+
+/// Asks for a look, and returns its versions with the states that they have then.
+fn look(harness: &Harness, models: &Handle<Text>, name: &str) -> Vec<(i64, Option<State>)> {
+    let look = async { tokio::time::timeout(TIMEOUT, models.look(name)).await };
+    let mut found = harness.runtime.block_on(look).expect("gave up waiting for the look").unwrap();
+    found.sort_unstable();
+    let states = states(models, name);
+    let state = |version: i64| states.iter().find(|(other, _)| *other == version).map(|(_, state)| *state);
+    found.into_iter().map(|version| (version, state(version))).collect()
+}
+
+#[test]
+fn look_finds_what_is_there_when_it_is_asked_for() {
+    let harness = Harness::new();
+    harness.put("m", 1, "one");
+    let mut settings = harness.one();
+    (settings.poll, settings.load.retries, settings.load.retry_interval) = (None, 9, Duration::from_secs(3600));
+    let models = harness.serve(settings);
+    assert_eq!(look(&harness, &models, "m"), [(1, Some(Available))]);
+    assert_eq!(look(&harness, &models, "none"), []);
+    for version in 2..20 {
+        let slow = harness.put("m", version, "slow");
+        let found = look(&harness, &models, "m");
+        assert!(matches!(found[..], [(last, Some(State::Start | Loading))] if last == version), "{found:?}");
+        fs::write(slow.join("go"), "").unwrap();
+        wait("it is available", || states(&models, "m")[0] == (version, Available));
+    }
+    // A version that failed is tried again, though its files are the same and no retry is due.
+    let broken = harness.put("m", 20, "broken");
+    look(&harness, &models, "m");
+    wait("it has failed", || models.view().status("m", Some(20)).is_ok_and(|found| found[0].error.is_some()));
+    assert_eq!(harness.loads(&broken), 1);
+    look(&harness, &models, "m");
+    wait("it has failed again", || {
+        harness.loads(&broken) == 2 && models.view().status("m", Some(20)).is_ok_and(|found| found[0].error.is_some())
+    });
+    assert_eq!(latest(&models, "m").unwrap(), "slow");
+    models.stop();
+    let stopped = harness.runtime.block_on(models.look("m")).unwrap_err();
+    assert_eq!(stopped.code, Code::Unavailable);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Classify, Regress and MultiInference, with the models of TensorFlow Serving's own tests and similar ones.
 
+use tf_persist_proto::open_inference;
 use tf_persist_proto::protobuf::{Message, MessageField};
 use tf_persist_proto::serving as pb;
 use tf_persist_proto::tensorflow::feature::feature::Kind;
@@ -256,6 +257,44 @@ async fn multi_inference_runs_every_task() {
     assert_eq!(third.regression_result().regressions[0].value, 4.0);
     assert_eq!(third.model_spec.signature_name, "regress_x_to_y2");
     assert_eq!(first.model_spec.version().value, 123);
+}
+
+/// Triton's statistics, over both interfaces.
+#[tokio::test(flavor = "multi_thread")]
+async fn statistics_count_all_methods_alike() {
+    let Some(server) = start("statistics_count_all_methods_alike", |_| ()).await else { return };
+    let server = &server;
+    let body = "{\"signature_name\": \"classify_x_to_y\", \"examples\": [{\"x\": 2.0}]}";
+    for _ in 0..3 {
+        assert_eq!(server.server.post("/v1/models/half:classify", body).await.code, 200);
+    }
+    classify(server, "half", "classify_x_to_y", x(2.0)).await.unwrap();
+    regress(server, "half", "regress_x_to_y", x(2.0)).await.unwrap();
+    let task = multi(&[("half", "regress_x_to_y", REGRESS_METHOD)], x(2.0));
+    let _: pb::MultiInferenceResponse = server.call(MULTI, &task).await.unwrap();
+    let refused = multi(&[("half", "none", REGRESS_METHOD)], x(2.0));
+    server.call::<_, pb::MultiInferenceResponse>(MULTI, &refused).await.unwrap_err();
+    assert_eq!(server.server.post("/v1/models/half:regress", "{").await.code, 400);
+    // What runs no model does not count.
+    server.server.get("/v1/models/half").await;
+    assert_eq!(server.server.get("/v1/models/half/versions/5/metadata").await.code, 404);
+
+    let page: serde_json::Value = serde_json::from_str(&server.server.get("/v2/models/half/stats").await.body).unwrap();
+    let found = &page["model_stats"][0];
+    assert_eq!((&found["inference_count"], &found["execution_count"]), (&6.into(), &6.into()), "{page}");
+    let stats = &found["inference_stats"];
+    for (name, count) in [("success", 6), ("fail", 2), ("queue", 6), ("compute_infer", 6), ("compute_output", 6)] {
+        assert_eq!(stats[name]["count"], count, "{name}: {page}");
+        assert!(stats[name]["ns"].as_u64().unwrap() > 0, "{name}: {page}");
+    }
+    // The refused MultiInference was decoded.
+    assert_eq!(stats["compute_input"]["count"], 7, "{page}");
+    let request = open_inference::ModelStatisticsRequest { name: "half".into(), ..Default::default() };
+    let path = "/inference.GRPCInferenceService/ModelStatistics";
+    let found: open_inference::ModelStatisticsResponse = server.call(path, &request).await.unwrap();
+    let stats = &found.model_stats[0].inference_stats;
+    assert_eq!((found.model_stats[0].inference_count, stats.success.count, stats.fail.count), (6, 6, 2));
+    assert!(stats.fail.ns > 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -73,7 +73,13 @@ async fn reload_without_a_list_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn health_service_knows_the_servers_services() {
     let Some((server, _folder)) = half_plus_two("health_service_knows_the_servers_services").await else { return };
-    for service in ["", "ModelService", "PredictionService", "tensorflow.serving.PredictionService"] {
+    for service in [
+        "",
+        "ModelService",
+        "PredictionService",
+        "tensorflow.serving.PredictionService",
+        "inference.GRPCInferenceService",
+    ] {
         let mut request = vec![1 << 3 | 2, u8::try_from(service.len()).unwrap()];
         request.extend_from_slice(service.as_bytes());
         assert_eq!(server.raw(CHECK, request, None).await.unwrap()[..], [8, 1], "{service}");

@@ -3,6 +3,7 @@
 mod grammar;
 pub(crate) mod grpc;
 mod hostile;
+mod repository;
 mod rest;
 
 use std::path::Path;
