@@ -269,6 +269,8 @@ impl Command {
             #[cfg(feature = "monitor")]
             Self::Monitor(_) => "--signature NAME",
             Self::Export(_) => "--signatures NAME,…",
+            #[cfg(feature = "deploy")]
+            Self::Deploy(_) => "--signature NAME",
             #[cfg(feature = "runtime")]
             Self::Run(args) if args.is_json() => "--signature NAME, or by `signature_name` in the request",
             #[cfg(feature = "runtime")]

@@ -1,5 +1,7 @@
 //! Hints in terms of the command line: the library names its settings, and this module the flags for them.
 
+use std::path::Path;
+
 #[cfg(feature = "runtime")]
 use tf_persist_core::Error;
 #[cfg(feature = "runtime")]
@@ -179,6 +181,10 @@ pub(crate) fn of_store(error: &StoreError) -> Option<String> {
             "`tf-persist store verify {model}@{version}` lists every change; do not use this version, and publish the \
              model again"
         ),
+        StoreError::Damaged { path, .. } if is_lost_with_log(path) => format!(
+            "delete `{}`: the labels come back from `log.jsonl` beside it, and the next change writes the file again",
+            path.display()
+        ),
         StoreError::NotSigned { .. } => "sign it with `tf-persist store sign MODEL@REF --key KEY.pem`".to_owned(),
         StoreError::OtherVersion { model, version, .. } => format!(
             "sign it with `tf-persist store sign {model}@{version} --key KEY.pem`; `store verify --like-model-signing` \
@@ -193,6 +199,11 @@ pub(crate) fn of_store(error: &StoreError) -> Option<String> {
         StoreError::UnknownModel { .. } => "`tf-persist store list` lists the models".to_owned(),
         _ => return None,
     })
+}
+
+/// Whether this is the file of labels of a store of this machine, with the log of the changes.
+fn is_lost_with_log(path: &Path) -> bool {
+    path.ends_with(".store/labels.json") && path.with_file_name("log.jsonl").is_file()
 }
 
 #[cfg(feature = "remote")]

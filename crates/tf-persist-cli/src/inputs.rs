@@ -5,11 +5,12 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use tf_persist_core::tensor::json::without_byte_order_mark;
 use tf_persist_core::tensor::{npy, npz};
-use tf_persist_core::{ModelError, SignatureDef, SignatureError, Tensor};
+use tf_persist_core::{DType, ModelError, SignatureDef, SignatureError, Tensor};
 
 use crate::columns::{self, ColumnReader};
-use crate::error::{self, UsageError};
+use crate::error::{self, Hinted, UsageError};
 
 /// As many columns that are not read are named.
 const SHOWN: usize = 10;
@@ -34,11 +35,12 @@ impl FileInputs {
             _ if source == "-" => {
                 let mut bytes = Vec::new();
                 io::stdin().lock().read_to_end(&mut bytes).context("cannot read standard input")?;
-                Ok(Self::Json { source: "standard input".into(), bytes })
+                Ok(Self::json("standard input".into(), bytes))
             }
             "npz" => Ok(Self::Arrays(npz::read_file(path)?)),
             "json" => {
-                Ok(Self::Json { bytes: fs::read(path).with_context(|| format!("cannot read `{source}`"))?, source })
+                let bytes = fs::read(path).with_context(|| format!("cannot read `{source}`"))?;
+                Ok(Self::json(source, bytes))
             }
             "npy" => {
                 bail!(UsageError(format!("`{source}` is one array without a name: give it as --input NAME=@{source}")))
@@ -49,6 +51,12 @@ impl FileInputs {
                 None => bail!(UsageError(format!("`{source}` does not end in .npz, .json, .parquet or .arrow"))),
             },
         }
+    }
+
+    fn json(source: String, mut bytes: Vec<u8>) -> Self {
+        let mark = bytes.len() - without_byte_order_mark(&bytes).len();
+        bytes.drain(..mark);
+        Self::Json { source, bytes }
     }
 }
 
@@ -91,6 +99,31 @@ pub(crate) fn reinterpreted(
         Ok(tensor) => Ok((name, tensor)),
         Err(given) => {
             Err(SignatureError::WrongDType { signature: signature.name.clone(), input: name, expected, given }.into())
+        }
+    }
+}
+
+/// As [`reinterpreted`], of an array that comes from numpy, whose dtype can be changed there.
+pub(crate) fn from_numpy(signature: &SignatureDef, name: String, array: Tensor) -> anyhow::Result<(String, Tensor)> {
+    reinterpreted(signature, name, array).map_err(|error| {
+        let hint = match &error {
+            ModelError::Signature(SignatureError::WrongDType { input, expected, .. }) => conversion(input, *expected),
+            _ => return error.into(),
+        };
+        Hinted { error: error.into(), hint }.into()
+    })
+}
+
+/// How an array of an input gets a dtype, as `train` says it.
+fn conversion(name: &str, expected: DType) -> String {
+    match expected {
+        DType::BFloat16 => format!("give its bits: {name}.astype(ml_dtypes.bfloat16).view(\"uint16\")"),
+        DType::String => format!("give text: {name}.astype(\"U\")"),
+        // A quantised number is given as its raw number.
+        _ => {
+            let dtype = expected.name();
+            let dtype = dtype.strip_prefix('q').unwrap_or(dtype);
+            format!("convert it in numpy if that is intended: {name}.astype(\"{dtype}\")")
         }
     }
 }

@@ -5,6 +5,8 @@ use serde_json::{Map, Value, json};
 use super::args::BatchArgs;
 use super::model::{Model, image};
 use super::pod;
+use crate::error::UsageError;
+use crate::keras_args::KerasArgs;
 
 /// Where the volume is.
 const DATA: &str = "/data";
@@ -19,6 +21,7 @@ const KEPT: u32 = 7 * 24 * 3600;
 /// The documents in their order.
 pub(super) fn documents(args: &BatchArgs) -> anyhow::Result<Vec<Value>> {
     let model = Model::find(&args.common.model)?;
+    check(args)?;
     let name = model.object_name(&args.common)?.with("batch");
     let container = scorer(args, &model)?;
     let mut template = Map::new();
@@ -46,6 +49,21 @@ pub(super) fn documents(args: &BatchArgs) -> anyhow::Result<Vec<Value>> {
             },
         },
     })])
+}
+
+/// Refuses what `run` would refuse in every pod.
+fn check(args: &BatchArgs) -> anyhow::Result<()> {
+    if args.inputs == args.output {
+        let reason = format!("--output: `{}` has the inputs, which the outputs would replace", args.output);
+        return Err(UsageError(reason).into());
+    }
+    let model = KerasArgs::default().open(&args.common.model)?;
+    let meta_graph = model.meta_graph(None)?;
+    match &args.signature {
+        Some(name) => meta_graph.signature(name)?,
+        None => meta_graph.default_signature()?,
+    };
+    Ok(())
 }
 
 /// The container. The index of its pod comes as JOB_COMPLETION_INDEX, which `run` reads.

@@ -10,7 +10,7 @@ use tf_persist_core::{DType, ModelError, SignatureDef, Tensor, TensorError};
 use super::args::RunArgs;
 use super::examples;
 use crate::error::UsageError;
-use crate::inputs::{FileInputs, column_rows, open_columns, reinterpreted};
+use crate::inputs::{FileInputs, column_rows, from_numpy, open_columns, reinterpreted};
 
 /// Rows of columns are decoded in windows of this size.
 const WINDOW: usize = 8192;
@@ -50,8 +50,8 @@ impl<'a> Given<'a> {
             None => Vec::new(),
             Some(FileInputs::Arrays(arrays)) => arrays
                 .into_iter()
-                .map(|(name, array)| reinterpreted(signature, name, array))
-                .collect::<Result<_, _>>()?,
+                .map(|(name, array)| from_numpy(signature, name, array))
+                .collect::<anyhow::Result<_>>()?,
             Some(FileInputs::Columns(path, format)) => {
                 let mut reader = open_columns(signature, &path, format, WINDOW)?;
                 let names: Vec<String> = reader.columns().map(|(name, _)| name.to_owned()).collect();
@@ -84,7 +84,7 @@ pub(super) fn single(signature: &SignatureDef, input: &str) -> anyhow::Result<(S
         if Path::new(path).extension().is_none_or(|ending| ending != "npy") {
             bail!(UsageError(format!("--input {name}: `{path}` does not end in .npy")));
         }
-        return Ok(reinterpreted(signature, name.to_owned(), npy::read_file(path)?)?);
+        return from_numpy(signature, name.to_owned(), npy::read_file(path)?);
     }
     let dtype = signature.input_dtype(name)?;
     let source = format!("--input {name}");

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use serde_json::json;
-use tf_persist_core::tensor::json::{ExtraInputs, Form, Layout, Request, write_outputs};
+use tf_persist_core::tensor::json::{ExtraInputs, Form, Layout, Request, without_byte_order_mark, write_outputs};
 use tf_persist_core::warmup::{Kind, LoggedRequests, Record};
 use tf_persist_core::{LoadedModel, RunOptions};
 
@@ -46,11 +46,12 @@ pub(super) fn answer(
             break;
         }
         number += 1;
+        let line = if number == 1 { without_byte_order_mark(&line) } else { line.as_slice() };
         if line.trim_ascii().is_empty() {
             continue;
         }
         requests += 1;
-        match one(&model, args, &format!("line {number}"), &line) {
+        match one(&model, args, &format!("line {number}"), line) {
             Ok(answer) => out.write_all(&answer).context(PRINTING)?,
             Err(error) => {
                 failed += 1;

@@ -6,14 +6,14 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use tf_persist_core::LoadSavedModel;
-use tf_persist_core::tensor::json::{ExtraInputs, Request};
+use tf_persist_core::tensor::json::{ExtraInputs, Request, without_byte_order_mark};
 use tf_persist_core::warmup::{Added, FILE, Recorder, SEQUENCE_FILE, Sequence};
 use tf_persist_core::{MetaGraph, SavedModel, SignatureDef, Tensor};
 
 use super::VerifyArgs;
 use crate::error::{self, PRINTING, UsageError};
 use crate::format::count;
-use crate::inputs::{FileInputs, reinterpreted};
+use crate::inputs::{FileInputs, from_numpy};
 use crate::stdout::stdout;
 
 /// A request to record.
@@ -113,7 +113,10 @@ fn read<'a>(args: &VerifyArgs, meta_graph: &'a MetaGraph, file: &Path) -> anyhow
     }
     if ending == "jsonl" {
         let text = fs::read(file).with_context(|| format!("cannot read `{name}`"))?;
-        let lines = text.split(|byte| *byte == b'\n').enumerate().filter(|(_, line)| !line.trim_ascii().is_empty());
+        let lines = without_byte_order_mark(&text)
+            .split(|byte| *byte == b'\n')
+            .enumerate()
+            .filter(|(_, line)| !line.trim_ascii().is_empty());
         let requests = lines.map(|(number, line)| of_json(&format!("`{name}`, line {}", number + 1), line));
         let requests = requests.collect::<anyhow::Result<Vec<_>>>()?;
         if requests.is_empty() {
@@ -126,8 +129,8 @@ fn read<'a>(args: &VerifyArgs, meta_graph: &'a MetaGraph, file: &Path) -> anyhow
         FileInputs::Columns(..) => bail!(UsageError(format!("`{name}` does not end in .npz, .json or .jsonl"))),
         FileInputs::Arrays(arrays) => {
             let signature = named(args.signature.as_deref())?;
-            let inputs = arrays.into_iter().map(|(name, array)| reinterpreted(signature, name, array));
-            let inputs = inputs.collect::<Result<_, _>>().with_context(|| format!("`{name}`"))?;
+            let inputs = arrays.into_iter().map(|(name, array)| from_numpy(signature, name, array));
+            let inputs = inputs.collect::<anyhow::Result<_>>().with_context(|| format!("`{name}`"))?;
             NewRequest { signature, inputs }
         }
     };

@@ -62,4 +62,8 @@ fn what_a_cluster_would_refuse() {
     std::fs::create_dir(dir.path("2b")).unwrap();
     dir.cmd("deploy kserve 2b --image ghcr.io/team/digits:7").without_tensorflow().run().fails().hints("--name NAME");
     dir.cmd(&format!("{BATCH} --shards 0")).run().misused().says("0");
+    let same = BATCH.replace("--output out", "--output /in/ --shards 2");
+    dir.cmd(&same).without_tensorflow().run().misused().says("`in` has the inputs, which the outputs would replace");
+    let unknown = dir.cmd(&format!("{BATCH} --shards 2 --signature nope")).without_tensorflow().run().fails();
+    unknown.prints_only("").says("has no signature `nope`").hints("--signature NAME");
 }

@@ -134,6 +134,19 @@ fn bfloat16_is_read_from_uint16_bits() {
 }
 
 #[test]
+fn another_dtype_of_numpy_is_refused_with_its_conversion() {
+    let dir = Dir::new();
+    let x = npy("<f8", "(1,)", &1.0_f64.to_le_bytes());
+    dir.write("x64.npz", npz(&[("x", x.clone())]));
+    dir.write("x64.npy", x);
+    for line in ["--inputs x64.npz", "--input x=@x64.npy", "--input x=@x64.npy --batch-size 2 --output y.npz"] {
+        refused(&dir, line).says("is float32, not float64").hints("x.astype(\"float32\")");
+    }
+    let ran = dir.cmd("verify models/half_plus_two/model --record x64.npz").without_tensorflow().run().fails();
+    ran.says("is float32, not float64").hints("x.astype(\"float32\")");
+}
+
+#[test]
 fn sparse_tensors_have_three_parts() {
     let dir = Dir::new();
     let parts = ["features.indices=[[0,1],[2,3]]", "features.values=[1.5,2]", "features.dense_shape=[3,4]"];
@@ -243,7 +256,7 @@ fn invalid_array_files_are_refused_by_name() {
         refused(&dir, &format!("--inputs {name}.npz")).says(format!("{name}.npz"));
     }
     refused(&dir, "--inputs pickled.npz").says("`x`").says("pickled");
-    refused(&dir, "--input x=@pickled.npy").says("pickled").hints("objects");
+    refused(&dir, "--input x=@pickled.npy").says("pickled").hints("text as `array.astype(\"U\")`");
     let misused = [
         ("--input x=@data.bin", "`data.bin` does not end in .npy"),
         ("--inputs data.bin", "`data.bin` does not end in .npz, .json, .parquet or .arrow"),

@@ -78,7 +78,50 @@ fn a_log_without_answers_is_not_the_same() {
     ran.check(ran.out().starts_with("different: 1 of 2 answers"), "one differs");
     ran.exits_with(1);
     dir.write("log.jsonl", "{\"inputs\": {\"x\": [1]}, \"outputs\": {\"z\": [2.5]}}\n");
-    dir.cmd("verify base/1 --requests log.jsonl").run().fails().says("`z`");
+    let ran = dir.cmd("verify base/1 --requests log.jsonl").run();
+    ran.prints("`z` was recorded, and is not there any more").exits_with(1);
+}
+
+#[test]
+fn answers_of_another_version_are_different() {
+    let dir = with_base();
+    let lines = [
+        "{\"inputs\": {\"x\": [1]}, \"outputs\": {\"output_0\": [2.5]}}",
+        "{\"inputs\": {\"x\": [1]}, \"outputs\": {\"y\": [\"2.5\"]}}",
+        "{\"inputs\": {\"z\": [1]}, \"outputs\": {\"y\": [2.5]}}",
+        "{\"signature_name\": \"other\", \"inputs\": {\"x\": [1]}, \"outputs\": {\"y\": [2.5]}}",
+        "{\"inputs\": {\"x\": [1]}, \"outputs\": {\"y\": [2.5]}}",
+    ];
+    // A byte order mark is no part of the first line.
+    dir.write("log.jsonl", format!("\u{feff}{}", lines.join("\n")));
+    let ran = dir.cmd("verify base/1 --requests log.jsonl").run();
+    let ran = ran.prints("different: 3 of 4 answers; 1 request not replayed\n");
+    let ran = ran.prints("record 1, predict `serving_default`: `output_0` was recorded, and is not there any more\n");
+    let ran = ran.prints("record 1, predict `serving_default`: `y` is there, and was not recorded\n");
+    let ran = ran.prints("record 2, predict `serving_default`: `y` is float32 instead of string\n");
+    let ran = ran.prints("record 3, predict `serving_default`: failed: signature `serving_default` has no input `z`");
+    ran.prints("record 4, predict `other`: not replayed: `base/1` has no signature `other`").exits_with(1);
+
+    // What is damaged is an error with its place.
+    dir.write("log.jsonl", "{\"inputs\": {\"x\": [1]}, \"outputs\": {\"y\": [[1], [1, 2]]}}\n");
+    dir.cmd("verify base/1 --requests log.jsonl").run().fails().says("`log.jsonl`, line 1, output `y`: at [1][1]");
+}
+
+#[test]
+fn requests_of_windows_may_have_a_byte_order_mark() {
+    let dir = with_base();
+    let requests = "\u{feff}{\"inputs\": {\"x\": [1]}}\r\n{\"inputs\": {\"x\": [3]}}\r\n";
+    dir.write("requests.jsonl", requests);
+    let answers = "{\"outputs\": {\"y\": [2.5]}}\n{\"outputs\": {\"y\": [3.5]}}\n";
+    dir.cmd("run base/1 --requests requests.jsonl").run().ok().prints_only(answers);
+    dir.cmd("run base/1 --requests -").stdin(requests).run().ok().prints_only(answers);
+    dir.cmd("verify base/1 --record requests.jsonl").run().ok().prints("2 requests recorded");
+    let one = dir.cmd("run base/1 --inputs - --format json").stdin("\u{feff}{\"inputs\": {\"x\": [1]}}").run().ok();
+    one.check(one.json()["outputs"]["y"][0] == 2.5, "one request may have it too");
+    // In another line it is none.
+    dir.write("requests.jsonl", "{\"inputs\": {\"x\": [1]}}\n\u{feff}{\"inputs\": {\"x\": [1]}}\n");
+    let ran = dir.cmd("verify base/1 --record requests.jsonl").run().fails();
+    ran.says("`requests.jsonl`, line 2: it is not valid JSON at column 1: ");
 }
 
 #[test]

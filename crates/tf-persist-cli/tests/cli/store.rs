@@ -27,6 +27,27 @@ fn publish(dir: &Dir, line: &str) -> Ran {
 }
 
 #[test]
+fn damaged_labels_and_missing_keys_are_explained() {
+    let dir = with_store();
+    publish(&dir, "models/digits/model digits --label production").ok();
+    let labels = dir.write("models.store/digits/.store/labels.json", "{");
+    let damaged = store(&dir, "list digits").fails().says("labels.json` is damaged");
+    damaged.hints("delete `models.store/digits/.store/labels.json`: the labels come back");
+    fs::remove_file(&labels).unwrap();
+    store(&dir, "list").ok().prints_only("digits  1 version, latest 1; production 1\n");
+    // Without the log they would be lost.
+    fs::write(&labels, "{").unwrap();
+    fs::remove_file(labels.with_file_name("log.jsonl")).unwrap();
+    let lost = store(&dir, "list digits").fails();
+    lost.check(!lost.err().contains("hint: "), "nothing can be deleted");
+
+    let missing = "cannot open `nokey.pem`: No such file or directory";
+    publish(&dir, "models/digits/model other --sign nokey.pem").fails().says(missing);
+    let run = dir.cmd("run models/digits/model --require-signature nokey.pem").without_tensorflow().run();
+    run.fails().says(missing);
+}
+
+#[test]
 fn two_versions_are_published_labelled_and_rolled_back() {
     let dir = with_store();
     dir.write("metrics.json", "{\"accuracy\": 0.97}");

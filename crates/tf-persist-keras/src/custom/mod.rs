@@ -181,6 +181,15 @@ fn path_in(folder: Option<&Path>, name: &str) -> crate::reason::Result<PathBuf> 
     Ok(folder.join(name))
 }
 
+/// A name as a key in TOML, which has to be quoted if it has other characters than those of a word.
+pub(crate) fn toml_key(name: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    match !name.is_empty() && name.bytes().all(is_plain) {
+        true => name.to_owned(),
+        false => format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\"")),
+    }
+}
+
 fn invalid(path: &Path, reason: String) -> Error {
     let hint = Hint::new("docs/keras.md has examples of recipes");
     Error::Unsupported { path: path.to_path_buf(), reason, hint: Some(hint) }

@@ -12,7 +12,7 @@ pub(crate) use argument::constant;
 pub(crate) use nodes::{Histories, Origin, histories, inbound};
 
 use crate::config::{Config, Dialect, Policy, shown};
-use crate::custom::{self, CustomObjects};
+use crate::custom::{self, CustomObjects, toml_key};
 use crate::layers::{self, Identities, NamedLayer, Rules};
 use crate::operations;
 use crate::reason::{Reason, Result, refuse, shown_name};
@@ -170,7 +170,8 @@ impl<'a> Parser<'a> {
             }),
             None if is_operation => refuse!("this operation of `keras.ops` is not supported"),
             None if class == "Lambda" => {
-                refuse!("it holds Python bytecode, which is never run; give a recipe for it as `lambdas.{name}`")
+                let key = toml_key(&name);
+                refuse!("it holds Python bytecode, which is never run; give a recipe for it as `lambdas.{key}`")
             }
             None => {
                 let name = registered.unwrap_or(class);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, Read};
 use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -34,7 +34,7 @@ pub fn copy_checkpoint(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<C
     let path = index_path(from);
     // The same bytes are checked and written, whatever happens to the file meanwhile.
     let Some(bytes) = read_file(&path, MAX_INDEX_BYTES, "the limit of an index")? else {
-        return Err(Error::io("read", &path)(ErrorKind::NotFound.into()));
+        return Err(Error::io("read", &path)(rustix::io::Errno::NOENT.into()));
     };
     let index = CheckpointIndex::read(from, &bytes)?;
     index.check_shards()?;

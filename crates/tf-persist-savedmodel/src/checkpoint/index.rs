@@ -62,7 +62,7 @@ impl CheckpointIndex {
         let prefix = prefix.as_ref();
         let path = index_path(prefix);
         let Some(bytes) = read_file(&path, MAX_INDEX_BYTES, "the limit of an index")? else {
-            return Err(Error::io("read", &path)(std::io::ErrorKind::NotFound.into()));
+            return Err(Error::io("read", &path)(rustix::io::Errno::NOENT.into()));
         };
         let index = Self::read(prefix, &bytes)?;
         index.check_shards()?;
@@ -73,7 +73,7 @@ impl CheckpointIndex {
     pub(crate) fn open_in(pack: &Arc<Pack>, prefix: &str) -> Result<Self> {
         let prefix = pack.path().join(prefix);
         let path = index_path(&prefix);
-        let missing = || Error::io("read", &path)(std::io::ErrorKind::NotFound.into());
+        let missing = || Error::io("read", &path)(rustix::io::Errno::NOENT.into());
         let number = pack.find_shown(&path).ok_or_else(missing)?;
         let length = pack.entries()[number].length;
         if length > MAX_INDEX_BYTES {
@@ -92,7 +92,7 @@ impl CheckpointIndex {
         let Some(pack) = &self.pack else {
             return File::open(&path).map(Shard::File).map_err(Error::io("open", &path));
         };
-        let missing = || Error::io("open", &path)(std::io::ErrorKind::NotFound.into());
+        let missing = || Error::io("open", &path)(rustix::io::Errno::NOENT.into());
         Ok(Shard::Packed(pack.clone(), pack.find_shown(&path).ok_or_else(missing)?))
     }
 

@@ -11,7 +11,7 @@ use super::tfrecord::Reader;
 use crate::error::{Error, Result};
 use crate::saved_model::{MetaGraph, SignatureDef, TensorInfo};
 use crate::tensor::Tensor;
-use crate::tensor::json::{ExtraInputs, Request as JsonRequest};
+use crate::tensor::json::{Request as JsonRequest, without_byte_order_mark};
 
 /// The longest line of JSON, in bytes.
 const MAX_LINE: u64 = 1 << 30;
@@ -75,6 +75,7 @@ impl<'g> LoggedRequests<'g> {
                     return Ok(None);
                 }
                 self.number += 1;
+                let line = if self.number == 1 { without_byte_order_mark(line) } else { line.as_slice() };
                 if !line.trim_ascii().is_empty() {
                     let source = format!("`{}`, line {}", self.path.display(), self.number);
                     return from_json(&source, self.number, line, self.meta_graph).map(Some);
@@ -97,25 +98,34 @@ impl Iterator for LoggedRequests<'_> {
     }
 }
 
-/// A request as JSON, with its outputs or results if they were logged.
+/// A request as JSON, with its outputs or results if they were logged. It may be one to another version of the model.
 fn from_json(source: &str, number: usize, line: &[u8], meta_graph: &MetaGraph) -> Result<Record> {
     let json = JsonRequest::parse(source, line)?;
-    let signature = match json.signature_name() {
-        Some(name) => meta_graph.signature(name)?,
-        None => meta_graph.default_signature()?,
-    };
     let logged = LogLine::parse(line).map_err(|reason| Error::data(source, reason))?;
     let record = |request: Request, answer, reason_to_skip| {
         let (in_order, tags, origin) = (false, Vec::new(), Origin::default());
         Record { number, in_order, tags, origin, request, answer, reason_to_skip }
     };
-    let mut request = Request { kind: logged.kind(), ..Request::predict(&signature.name, Tensors::new()) };
+    let signature = match json.signature_name() {
+        Some(name) => meta_graph.signature(name),
+        None => meta_graph.default_signature(),
+    };
+    let name = signature.as_ref().map_or(json.signature_name().unwrap_or_default(), |signature| &signature.name);
+    let mut request = Request { kind: logged.kind(), ..Request::predict(name, Tensors::new()) };
     let reason_to_skip = logged.reason_to_skip();
     if reason_to_skip.is_some() || request.kind == Kind::MultiInference {
         // The inputs may be incomplete, or those that failed.
         return Ok(record(request, None, reason_to_skip));
     }
-    request.inputs = json.tensors(&signature.name, &signature.input_tensors(), ExtraInputs::Refuse)?;
+    // Without a signature nothing has a dtype.
+    let signature = match signature {
+        Ok(signature) => signature,
+        Err(error) => return Ok(record(request, None, Some(error.to_string()))),
+    };
+    request.inputs = match json.logged_inputs(&signature.name, &signature.input_tensors()) {
+        Err(Error::Signature(error)) => return Ok(record(request, None, Some(error.to_string()))),
+        inputs => inputs?,
+    };
     request.inputs.sort_by(|(a, _), (b, _)| a.cmp(b));
     if request.kind != Kind::Predict {
         let answer = logged.answer(line).map_err(|reason| Error::data(source, reason))?;

@@ -8,6 +8,7 @@ use super::examples::{CLASSES, OUTPUTS, SCORES};
 use super::log_results::{LoggedResults, ResultsSink, read_results};
 use super::record::{Kind, Tensors};
 use crate::error::Result as CoreResult;
+use crate::tensor::json::not_json;
 use crate::tensor::{Strings, Tensor};
 
 /// The keys of a line that are not tensors. A file of requests that is no log has none of them.
@@ -29,7 +30,7 @@ impl LogLine {
     pub(super) fn parse(line: &[u8]) -> Result<Self, String> {
         let mut found = Self::default();
         let mut json = Jiter::new(line).with_allow_inf_nan();
-        found.read(&mut json).map_err(|error| format!("it is not valid JSON: {}", error.description(&json)))?;
+        found.read(&mut json).map_err(|error| not_json(line, &error, 0))?;
         Ok(found)
     }
 

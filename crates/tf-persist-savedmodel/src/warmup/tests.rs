@@ -13,6 +13,7 @@ use tf_persist_testing::{copy_folder, root};
 
 use super::tfrecord::write_record;
 use super::*;
+use crate::dtype::DType;
 use crate::saved_model::SavedModel;
 use crate::tensor::Tensor;
 use crate::tensor::proto::to_proto;
@@ -185,6 +186,27 @@ fn lines_that_cannot_be_compared_say_why() {
         None,
     ];
     assert_eq!(reasons.iter().map(Option::as_deref).collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn lines_of_another_version_are_read_as_what_they_are() {
+    let text = r#"{"inputs": {"x": ["a"], "more": [true], "big": 1e300}, "outputs": [["b"]]}
+        {"inputs": {"x": [1]}, "outputs": {"other": {"real": 1, "imag": 2}, "y": [1]}}
+        {"instances": [{"z": 1}], "outputs": {"y": [1]}}
+        {"signature_name": "no", "inputs": {"x": [1]}, "outputs": {"y": [1]}}"#;
+    let records = lines("half_plus_two", text);
+    let dtypes =
+        |tensors: &Tensors| -> Vec<_> { tensors.iter().map(|(name, it)| (name.clone(), it.dtype())).collect() };
+    let named = |name: &str, dtype| (name.to_owned(), dtype);
+    let inputs = [named("big", DType::Float64), named("more", DType::Bool), named("x", DType::String)];
+    assert_eq!(dtypes(&records[0].request.inputs), inputs);
+    assert_eq!(dtypes(records[0].answer.as_ref().unwrap()), [named("y", DType::String)]);
+    let answer = [named("other", DType::Complex128), named("y", DType::Float32)];
+    assert_eq!(dtypes(records[1].answer.as_ref().unwrap()), answer);
+    let reasons: Vec<_> = records.iter().map(|record| record.reason_to_skip.clone().unwrap_or_default()).collect();
+    assert_eq!((reasons[0].as_str(), reasons[1].as_str()), ("", ""));
+    assert!(reasons[2].contains("has no input `z`") && reasons[3].contains("has no signature `no`"), "{reasons:?}");
+    assert_eq!(records[3].signature(), "no");
 }
 
 #[test]

@@ -39,7 +39,7 @@ impl Authorities {
             path: path.to_path_buf(),
             reason: "it has no certificate in PEM (`BEGIN CERTIFICATE`)".to_owned(),
         };
-        let missing = || StoreError::io("open", path)(std::io::ErrorKind::NotFound.into());
+        let missing = || StoreError::io("open", path)(rustix::io::Errno::NOENT.into());
         let text = durable::read(path, MAX_FILE)?.ok_or_else(missing)?;
         let all: Vec<_> = CertificateDer::pem_slice_iter(&text).collect::<Result<_, _>>().map_err(|_| invalid())?;
         if all.is_empty() {

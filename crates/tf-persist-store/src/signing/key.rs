@@ -195,7 +195,7 @@ impl SigningKey {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
-    let missing = || StoreError::io("open", path)(std::io::ErrorKind::NotFound.into());
+    let missing = || StoreError::io("open", path)(rustix::io::Errno::NOENT.into());
     durable::read(path, MAX_FILE)?.ok_or_else(missing)
 }
 

@@ -17,7 +17,7 @@ use super::source::Source;
 use crate::columns;
 use crate::error::UsageError;
 use crate::format::count;
-use crate::inputs::reinterpreted;
+use crate::inputs::{from_numpy, reinterpreted};
 
 /// The inputs of each batch.
 pub(super) struct Inputs {
@@ -90,8 +90,10 @@ impl Inputs {
         }
         for Found { name, array, is_constant } in found {
             if is_constant && (!only_constants || array.shape().is_empty()) {
-                constants.push(reinterpreted(signature, name, array.read_all()?)?);
+                constants.push(from_numpy(signature, name, array.read_all()?)?);
             } else {
+                // As all inputs are checked later, with a hint.
+                from_numpy(signature, name.clone(), Tensor::zeros(array.dtype(), &[0])?)?;
                 sources.push(Source::array(name, array));
             }
         }

@@ -11,7 +11,7 @@ pub(crate) use function::Function;
 
 use super::{Arguments, Context, NamedLayer};
 use crate::config::{Config, Dialect, shown};
-use crate::custom::{Recipe, call_function};
+use crate::custom::{Recipe, call_function, toml_key};
 use crate::graph::TensorRef;
 use crate::parse::Parser;
 use crate::reason::{Reason, Result, refuse};
@@ -63,7 +63,7 @@ impl Activation {
             let layer = serde_json::json!({"class_name": name, "config": {"name": name, "trainable": true}});
             return Self::of_layer(&layer, key, dialect);
         }
-        refuse!("its activation {} is not known; give a recipe for it as `functions.{name}`", shown(value))
+        refuse!("its activation {} is not known; give a recipe for it as `functions.{}`", shown(value), toml_key(name))
     }
 
     /// A layer in the place of a function.
@@ -127,6 +127,8 @@ mod tests {
             reason(json!("frob"), Dialect::Keras3),
             "its activation `\"frob\"` is not known; give a recipe for it as `functions.frob`"
         );
+        let registered = reason(json!("my_package>cubed"), Dialect::Keras3);
+        assert!(registered.ends_with("as `functions.\"my_package>cubed\"`"), "{registered}");
         assert_eq!(
             reason(json!("LeakyReLU"), Dialect::Keras3),
             "its activation `\"LeakyReLU\"` is not known; give a recipe for it as `functions.LeakyReLU`"

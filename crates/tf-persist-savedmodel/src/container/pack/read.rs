@@ -77,7 +77,7 @@ impl Pack {
     /// Opens a file and keeps it open, so later reads are of the file that was checked, even if another takes its name.
     #[doc(hidden)]
     pub fn open(path: &Path) -> Result<Self> {
-        let missing = || Error::io("read", path)(io::ErrorKind::NotFound.into());
+        let missing = || Error::io("read", path)(rustix::io::Errno::NOENT.into());
         // The type is checked before opening, the length after: another file may have taken the name.
         file_length(path)?.ok_or_else(missing)?;
         let file = File::open(path).map_err(Error::io("open", path))?;

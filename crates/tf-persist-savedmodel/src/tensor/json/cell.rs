@@ -157,7 +157,8 @@ where
 {
     fn read(jiter: &mut Jiter<'_>, peek: Peek) -> Result<Self, Refused> {
         if peek != Peek::Object {
-            return Err(unexpected::<Self>(jiter, peek));
+            let expected = format!("{} ({{\"{REAL}\": r, \"{IMAG}\": i}})", Self::DTYPES[0].name());
+            return Err(found(jiter, peek, &expected));
         }
         let wrong = || Refused::from(format!("a complex number is {{\"{REAL}\": r, \"{IMAG}\": i}}"));
         let (mut real, mut imag) = (None, None);

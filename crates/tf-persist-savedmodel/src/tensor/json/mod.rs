@@ -22,13 +22,15 @@ mod cell;
 mod decode;
 mod examples;
 mod inputs;
+mod misfit;
 mod plain;
 mod read;
 mod shape_builder;
 mod write;
 
 pub use examples::{FeatureKind, ReadExamples, read_examples};
-pub use read::{ExtraInputs, Form, Request, read_value};
+pub(crate) use read::not_json;
+pub use read::{ExtraInputs, Form, Request, read_value, without_byte_order_mark};
 pub use write::{Layout, write_lines, write_outputs, write_value};
 
 use crate::dtype::DType;

@@ -8,7 +8,7 @@ use jiter::{Jiter, JiterError, JiterErrorType, JsonErrorType, Peek};
 use super::cell::{Refusal, Refused, describe};
 use super::decode::Builder;
 use super::inputs::Inputs;
-use super::plain;
+use super::{misfit, plain};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
@@ -95,7 +95,11 @@ impl<'a> Request<'a> {
         };
         let peek = jiter.peek()?;
         if peek != Peek::Object {
-            let found = describe(peek).unwrap_or("something else");
+            let found = match describe(peek) {
+                Some(found) => found,
+                // What is no JSON at all is refused as that.
+                None => jiter.known_skip(peek).map(|()| "something else")?,
+            };
             return Err(format!("a request is a JSON object with `inputs` or `instances`, not {found}").into());
         }
         let mut key = jiter.known_object()?.map(Key::from_name);
@@ -188,24 +192,51 @@ impl<'a> Request<'a> {
 }
 
 impl Request<'_> {
+    /// As [`tensors`](Self::tensors), of a logged request, which may be one to another version of the model: tensors in
+    /// the column form that the signature does not have, or has with another dtype, are there with what they are.
+    pub(crate) fn logged_inputs<S: AsRef<str>>(
+        &self,
+        signature: &str,
+        inputs: &[(S, DType)],
+    ) -> Result<Vec<(String, Tensor)>> {
+        match (self.tensors(signature, inputs, ExtraInputs::Refuse), self.body()?) {
+            (Err(error), (Form::Column, body)) if misfit::may_be_one(&error) => {
+                misfit::read(self.text, "input", self.text.part(body), inputs)
+            }
+            (tensors, _) => tensors,
+        }
+    }
+
     /// Decodes the outputs of a logged request, which are under `outputs` in the column form, sorted by name. `None` if
-    /// it has none. `outputs` are those of the signature with their dtypes.
+    /// it has none. `outputs` are those of the signature with their dtypes; others, which another version of the model
+    /// gave, are there as well, with what they are.
     ///
     /// # Errors
-    /// Those of [`tensors`](Self::tensors).
+    /// Those of [`tensors`](Self::tensors), but for names and dtypes.
     pub fn logged_outputs<S: AsRef<str>>(
         &self,
         signature: &str,
         outputs: &[(S, DType)],
     ) -> Result<Option<Vec<(String, Tensor)>>> {
         let Some(body) = self.outputs.clone() else { return Ok(None) };
-        let outputs: Vec<(&str, DType)> = outputs.iter().map(|(name, dtype)| (name.as_ref(), *dtype)).collect();
-        let mut tensors = Inputs::new(self.text, body, signature, outputs)?;
-        tensors.read_columns(ExtraInputs::Refuse)?;
-        let mut tensors = tensors.finish()?;
+        let names: Vec<(&str, DType)> = outputs.iter().map(|(name, dtype)| (name.as_ref(), *dtype)).collect();
+        let mut tensors = Inputs::new(self.text, body.clone(), signature, names)?;
+        let read = tensors.read_columns(ExtraInputs::Refuse).and_then(|()| tensors.finish());
+        let mut tensors = match read {
+            Err(error) if misfit::may_be_one(&error) => {
+                misfit::read(self.text, "output", self.text.part(body), outputs)?
+            }
+            read => read?,
+        };
         tensors.sort_by(|(a, _), (b, _)| a.cmp(b));
         Ok(Some(tensors))
     }
+}
+
+/// The text without the byte order mark that some programs of Windows write before it.
+#[must_use]
+pub fn without_byte_order_mark(text: &[u8]) -> &[u8] {
+    text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
 }
 
 /// Reads one value, such as `[[1, 2], [3, 4]]`, `3.5` or `{"b64": "AAE="}`, as a tensor. Errors name `source`.
@@ -256,12 +287,29 @@ impl<'a> Text<'a> {
     }
 
     fn syntax(&self, error: &JiterError, start: usize) -> String {
-        let place = self.reader(self.bytes).error_position(start.saturating_add(error.index));
-        match &error.error_type {
-            JiterErrorType::JsonError(JsonErrorType::RecursionLimitExceeded) => {
-                format!("it is nested too deeply at {place}")
-            }
-            other => format!("it is not valid JSON at {place}: {other}"),
+        not_json(self.bytes, error, start)
+    }
+
+    /// A part of the text.
+    fn part(&self, range: Range<usize>) -> &'a [u8] {
+        self.bytes.get(range).unwrap_or_default()
+    }
+}
+
+/// Why a text is not JSON. `start` is where the reader of the error began.
+pub(crate) fn not_json(text: &[u8], error: &JiterError, start: usize) -> String {
+    let at = start.saturating_add(error.index);
+    // What ends too early ends with its last line, and not after it.
+    let text = text.trim_ascii_end();
+    // A text of one line is often one of many, whose number is in the name of the source.
+    let place = match text.contains(&b'\n') {
+        true => Jiter::new(text).error_position(at).to_string(),
+        false => format!("column {}", at.min(text.len()) + 1),
+    };
+    match &error.error_type {
+        JiterErrorType::JsonError(JsonErrorType::RecursionLimitExceeded) => {
+            format!("it is nested too deeply at {place}")
         }
+        other => format!("it is not valid JSON at {place}: {other}"),
     }
 }

@@ -111,9 +111,11 @@ impl Refusal {
         const SHOWN: usize = 40;
         let name = text.trim_start_matches(['<', '>', '|', '=']);
         let (what, hint) = match name.as_bytes().first() {
-            Some(b'O') => {
-                ("pickled Python objects", Some("save it without objects, for instance `array.astype(\"S\")`"))
-            }
+            Some(b'O') => (
+                "pickled Python objects",
+                // numpy takes ASCII alone as "S".
+                Some("save it without objects: text as `array.astype(\"U\")`, bytes as `array.astype(\"S\")`"),
+            ),
             Some(b'M' | b'm') => ("dates", Some("save them as numbers, for instance `array.astype(\"int64\")`")),
             Some(b'V') if name == "V1" => (
                 "elements of one byte without a type, as numpy writes float8 and int4",

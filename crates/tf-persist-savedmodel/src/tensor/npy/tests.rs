@@ -135,7 +135,7 @@ fn takes_uint16_for_bfloat16_but_converts_nothing() {
 fn refuses_what_no_tensor_holds_by_name() {
     let error = from_bytes("a.npy", &array("|O", "(1,)", b"\x80\x04")).unwrap_err();
     assert_eq!(error.to_string(), "a.npy: it holds pickled Python objects (`|O`), which no tensor can");
-    assert!(error.hint().unwrap().text().contains("astype"));
+    assert!(error.hint().unwrap().text().contains("text as `array.astype(\"U\")`"));
     assert!(refusal(&array("<M8[s]", "(1,)", &[0; 8])).contains("dates"));
     assert!(refusal(&array("<m8[ns]", "(1,)", &[0; 8])).contains("dates"));
     assert!(refusal(&array("|V3", "(1,)", &[0; 3])).contains("raw bytes"));

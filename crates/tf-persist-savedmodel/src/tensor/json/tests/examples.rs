@@ -87,7 +87,7 @@ fn what_is_no_feature_is_refused_with_its_place() {
     ] {
         assert_eq!(refusal(text), said, "{text}");
     }
-    assert!(refusal("[{} {}]").contains("not valid JSON at line 1"));
-    assert!(refusal("[{}] 1").contains("not valid JSON at line 1"));
+    assert!(refusal("[{} {}]").contains("not valid JSON at column "));
+    assert!(refusal("[{}] 1").contains("not valid JSON at column "));
     assert!(refusal(&"[".repeat(10_000)).starts_with("x: "));
 }

@@ -49,14 +49,17 @@ fn what_is_not_json() {
         "{\"a\" 1}",
     ] {
         let error = refusal(text, ONE);
-        assert!(error.contains("not valid JSON at line 1") || error.contains("not a list"), "{text}: {error}");
+        assert!(error.contains("not valid JSON at column ") || error.contains("not a list"), "{text}: {error}");
     }
     assert_eq!(
         refusal("{\"inputs\":\n [1, x]}", ONE),
         "request: it is not valid JSON at line 2 column 6: expected value"
     );
-    assert!(value_refusal("[1, x]", DType::Int32).contains("line 1 column 5"));
-    assert!(value_refusal("x", DType::String).contains("line 1 column 1"));
+    assert!(value_refusal("[1, x]", DType::Int32).contains("JSON at column 5: "));
+    assert!(value_refusal("x", DType::String).contains("JSON at column 1: "));
+    // A line of a file has its end.
+    assert_eq!(refusal("{\"inputs\": [1\n", ONE).split(':').nth(1).unwrap(), " it is not valid JSON at column 14");
+    assert!(refusal("{\"inputs\":\n[1\n", ONE).contains("at line 2 column 2: "));
     assert!(value_refusal("1 2", DType::Int32).contains("trailing characters"));
     assert!(refusal("{\"inputs\": 1} 2", ONE).contains("trailing characters"));
     assert!(refusal("{\"inputs\": Inf}", ONE).contains("not valid JSON"));
@@ -158,7 +161,10 @@ fn values_of_another_kind() {
     assert_eq!(value_refusal("1", DType::Bool), "x: a number where bool (true or false) is expected");
     assert_eq!(value_refusal("[1]", DType::String), "x: at [0]: a number where a string is expected");
     assert_eq!(value_refusal("{}", DType::Float16), "x: an object where float16 is expected");
-    assert_eq!(value_refusal("1", DType::Complex64), "x: a number where complex64 is expected");
+    assert_eq!(
+        value_refusal("1", DType::Complex64),
+        "x: a number where complex64 ({\"real\": r, \"imag\": i}) is expected"
+    );
     for text in ["{}", r#"{"real": 1}"#, r#"{"real": 1, "imag": 2, "x": 3}"#, r#"{"real": 1, "real": 1, "imag": 2}"#] {
         assert!(
             value_refusal(text, DType::Complex64).contains("a complex number is {\"real\": r, \"imag\": i}"),
@@ -223,7 +229,7 @@ fn nesting_that_no_tensor_has() {
     let inputs = format!("{{\"inputs\": {}}}", deep(100_000));
     assert!(refusal(&inputs, ONE).contains("deeper than TensorFlow's limit of 254"), "{}", refusal(&inputs, ONE));
     let other = format!("{{\"other\": {}", "{\"a\":[".repeat(100_000));
-    assert!(refusal(&other, ONE).contains("nested too deeply at line 1"), "{}", refusal(&other, ONE));
+    assert!(refusal(&other, ONE).contains("nested too deeply at column "), "{}", refusal(&other, ONE));
 }
 
 /// Texts that are nearly JSON.
