@@ -6,6 +6,8 @@ use std::path::Path;
 use tf_persist_core::Error;
 #[cfg(feature = "runtime")]
 use tf_persist_core::runtime::{Outcome, RuntimeError};
+#[cfg(feature = "monitor")]
+use tf_persist_monitor::MonitorError;
 use tf_persist_savedmodel::saved_model::MissingOps;
 use tf_persist_savedmodel::{Error as ModelError, Hint, SavedModelError, Setting, WarmupError};
 use tf_persist_store::StoreError;
@@ -26,6 +28,8 @@ const RENAMED: [(&str, &str); 1] = [("object", "checkpoint-object")];
 pub(crate) enum Found<'a> {
     #[cfg(feature = "runtime")]
     Core(&'a Error),
+    #[cfg(feature = "monitor")]
+    Monitor(&'a MonitorError),
     Model(&'a ModelError),
 }
 
@@ -35,6 +39,10 @@ impl<'a> Found<'a> {
             #[cfg(feature = "runtime")]
             if let Some(error) = cause.downcast_ref() {
                 return Some(Self::Core(error));
+            }
+            #[cfg(feature = "monitor")]
+            if let Some(error) = cause.downcast_ref() {
+                return Some(Self::Monitor(error));
             }
             match cause.downcast_ref() {
                 Some(StoreError::Model(error)) => Some(Self::Model(error)),
@@ -47,6 +55,10 @@ impl<'a> Found<'a> {
         match self {
             #[cfg(feature = "runtime")]
             Self::Core(error) => error.model(),
+            #[cfg(feature = "monitor")]
+            Self::Monitor(MonitorError::Model(error)) => Some(error),
+            #[cfg(feature = "monitor")]
+            Self::Monitor(_) => None,
             Self::Model(error) => Some(error),
         }
     }
@@ -55,6 +67,8 @@ impl<'a> Found<'a> {
         match self {
             #[cfg(feature = "runtime")]
             Self::Core(error) => error.hint(),
+            #[cfg(feature = "monitor")]
+            Self::Monitor(error) => error.hint(),
             Self::Model(error) => error.hint(),
         }
     }
@@ -64,6 +78,8 @@ impl<'a> Found<'a> {
         match self {
             #[cfg(feature = "runtime")]
             Self::Core(error) => error.detail(),
+            #[cfg(feature = "monitor")]
+            Self::Monitor(_) => None,
             Self::Model(_) => None,
         }
     }

@@ -121,8 +121,13 @@ fn one(model: &LoadedModel, args: &RunArgs, source: &str, line: &[u8]) -> tf_per
     let definition = signature.definition();
     let inputs = request.tensors(&definition.name, &definition.input_tensors(), ExtraInputs::Refuse)?;
     let inputs = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor));
+    // A logged request names the outputs that its client asked for.
+    let options = match (&args.outputs, request.output_filter()) {
+        (None, filter @ [_, ..]) => RunOptions::default().outputs(filter),
+        _ => args.run_options(),
+    };
     // As a server answers it.
-    let outputs = signature.run_with(inputs, &args.run_options().skip_shape_check(true))?;
+    let outputs = signature.run_with(inputs, &options.skip_shape_check(true))?;
     let layout = if form == Form::Row { ROW } else { COLUMN };
     let mut answer = Vec::new();
     write_outputs("answer", &mut answer, outputs.iter(), layout)?;

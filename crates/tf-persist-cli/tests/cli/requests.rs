@@ -136,6 +136,21 @@ fn undeclared_shapes_are_answered_as_by_a_server() {
     assert!(answers[0]["error"].as_str().unwrap().contains("takes the shape [-1, 8, 8, 1]"), "{}", answers[0]);
 }
 
+/// As the lines of a request log have it.
+#[test]
+fn outputs_that_a_line_asks_for_are_computed_alone() {
+    let dir = Dir::new();
+    let line = |filter: &str| {
+        let inputs = "{\"body\": [[0.1, 0.2, 0.3, 0.4]], \"blood\": [[1, 2, 3, 4, 5, 6]]}";
+        format!("{{\"inputs\": {inputs}, \"output_filter\": {filter}}}\n")
+    };
+    let requests = line("[\"above\"]") + &line("[\"nope\"]") + &line("null");
+    let answers = dir.cmd("run models/two_in_two_out/model --requests -").stdin(requests).run().fails().json_lines();
+    let names = |index: usize| answers[index]["outputs"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!((names(0), names(2)), (vec!["above".to_owned()], vec!["above".into(), "progression".into()]));
+    assert!(answers[1]["error"].as_str().unwrap().contains("`nope`"), "{}", answers[1]);
+}
+
 #[test]
 fn the_signature_flag_applies_to_lines_without_one() {
     let dir = Dir::new();

@@ -41,7 +41,7 @@ pub struct Request<'a> {
     inputs: Option<Range<usize>>,
     instances: Option<Range<usize>>,
     outputs: Option<Range<usize>>,
-    has_output_filter: bool,
+    output_filter: Option<Vec<String>>,
 }
 
 /// A text and its name.
@@ -69,8 +69,8 @@ impl<'a> Request<'a> {
     /// is a duplicate, or the signature's name is not a string.
     pub fn parse(source: &'a str, bytes: &'a [u8]) -> Result<Self> {
         let text = Text { source, bytes };
-        let (signature_name, inputs, instances, outputs, has_output_filter) = (None, None, None, None, false);
-        let mut request = Self { text, signature_name, inputs, instances, outputs, has_output_filter };
+        let (signature_name, inputs, instances, outputs, output_filter) = (None, None, None, None, None);
+        let mut request = Self { text, signature_name, inputs, instances, outputs, output_filter };
         let mut start = 0;
         request.find_members(&mut start).map_err(|refused| text.refuse("", *refused, start))?;
         Ok(request)
@@ -118,8 +118,7 @@ impl<'a> Request<'a> {
                     false
                 }
                 Key::OutputFilter => {
-                    jiter.known_skip(peek)?;
-                    self.has_output_filter = true;
+                    self.output_filter = Some(names(jiter, peek)?);
                     false
                 }
                 Key::Other => {
@@ -144,7 +143,13 @@ impl<'a> Request<'a> {
     /// Whether the request has an `output_filter`, which gRPC has and TensorFlow Serving's REST does not look at.
     #[must_use]
     pub fn has_output_filter(&self) -> bool {
-        self.has_output_filter
+        self.output_filter.is_some()
+    }
+
+    /// The names in the request's `output_filter`; none if it is no list of names.
+    #[must_use]
+    pub fn output_filter(&self) -> &[String] {
+        self.output_filter.as_deref().unwrap_or_default()
     }
 
     /// The form of the request, which is also that of its response.
@@ -254,6 +259,24 @@ pub fn read_value(source: &str, bytes: &[u8], dtype: DType) -> Result<Tensor> {
     let read = read.and_then(|()| Ok(jiter.finish()?));
     read.map_err(|refused| text.refuse(&builder.path(), *refused, start))?;
     builder.finish(false)
+}
+
+/// The strings of a list, or none if the value is anything else.
+fn names(jiter: &mut Jiter<'_>, peek: Peek) -> Result<Vec<String>, Refused> {
+    let mut names = Vec::new();
+    if peek != Peek::Array {
+        jiter.known_skip(peek)?;
+        return Ok(names);
+    }
+    let mut next = jiter.known_array()?;
+    while let Some(peek) = next {
+        match peek {
+            Peek::String => names.push(jiter.known_str()?.to_owned()),
+            _ => jiter.known_skip(peek)?,
+        }
+        next = jiter.array_step()?;
+    }
+    Ok(names)
 }
 
 impl Key {
