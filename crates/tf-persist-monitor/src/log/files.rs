@@ -11,6 +11,9 @@ use crate::error::{MonitorError, Result};
 /// How long after a request its record may be written, and clocks of file systems may differ.
 const SLACK: SignedDuration = SignedDuration::from_secs(300);
 
+/// What the name of a file ends with while the server writes it.
+const PART: &str = ".part";
+
 /// A file of a request log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LogFile {
@@ -22,6 +25,11 @@ pub(crate) struct LogFile {
 impl LogFile {
     fn new(path: &Path) -> Self {
         Self { path: path.to_path_buf(), is_records: LoggedRequests::is_records(path) }
+    }
+
+    /// The name that the server gives the file once it is whole, if it does not have it yet.
+    pub(crate) fn last_name(&self) -> Option<PathBuf> {
+        self.path.to_str().and_then(|path| path.strip_suffix(PART)).map(PathBuf::from)
     }
 
     /// Whether nothing was written to it since a time, nor shortly before. A file without a time is not.
@@ -49,7 +57,9 @@ pub(crate) fn find(paths: &[PathBuf]) -> Result<Vec<LogFile>> {
             let entry = entry.map_err(MonitorError::io("read", path))?;
             let name = entry.file_name();
             let name = name.to_string_lossy();
-            if (name.contains(".tfrecord") || name.contains(".jsonl")) && entry.path().is_file() {
+            // What the folder says of it stays true if it is renamed or deleted meanwhile; a link is followed.
+            let is_file = || entry.file_type().is_ok_and(|kind| kind.is_file()) || entry.path().is_file();
+            if (name.contains(".tfrecord") || name.contains(".jsonl")) && is_file() {
                 found.push(LogFile::new(&entry.path()));
             }
         }

@@ -2,14 +2,17 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use jiter::{Jiter, NumberAny, Peek};
+use jiter::{Jiter, JiterError, JiterErrorType, JsonErrorType, NumberAny, Peek};
 use tf_persist_savedmodel::internals::{LoggedResults, ResultsSink, read_results};
 
-use super::record::time_of;
+use super::record::{time_of, unwatched};
 use super::{Column, Columns, Elements, Exchange};
 
 /// The deepest nesting of an array: more than any tensor in JSON needs.
 const MAX_DEPTH: usize = 64;
+
+/// The kind of requests with several answers.
+const MULTI_INFERENCE: &str = "multi_inference";
 
 /// Reads a line. Unknown keys are skipped, and `null` is a tensor that could not be written.
 ///
@@ -24,6 +27,9 @@ pub(super) fn read(line: &[u8], exchange: &mut Exchange) -> Result<(), String> {
         key = json.next_key().map_err(|error| error.to_string())?.map(key_of);
     }
     json.finish().map_err(|error| error.to_string())?;
+    if exchange.has_several_answers && exchange.failure.is_empty() {
+        return Err(unwatched(MULTI_INFERENCE));
+    }
     // A failed request counts as one, even if it failed because its examples cannot be read.
     if exchange.has_examples && exchange.failure.is_empty() {
         super::examples::expand(&mut exchange.inputs)
@@ -86,7 +92,10 @@ fn member(json: &mut Jiter<'_>, key: Key, exchange: &mut Exchange) -> Result<(),
             }
         }
         Key::Api => match json.next_str() {
-            Ok(api) => exchange.has_examples = matches!(api, "classify" | "regress"),
+            Ok(api) => {
+                exchange.has_examples = matches!(api, "classify" | "regress");
+                exchange.has_several_answers = api == MULTI_INFERENCE;
+            }
             Err(error) => return Err(error.to_string()),
         },
         Key::Time => match json.next_str() {
@@ -104,6 +113,7 @@ fn member(json: &mut Jiter<'_>, key: Key, exchange: &mut Exchange) -> Result<(),
         },
         Key::Inputs => tensors(json, &mut exchange.inputs)?,
         Key::Outputs => tensors(json, &mut exchange.outputs)?,
+        Key::Results if exchange.has_several_answers => json.next_skip().map_err(|error| error.to_string())?,
         Key::Results => results(json, &mut exchange.outputs)?,
         Key::Other => json.next_skip().map_err(|error| error.to_string())?,
     }
@@ -204,18 +214,31 @@ fn element(json: &mut Jiter<'_>, peek: Peek, column: &mut Column) -> Result<(), 
             column.push_text(&bytes);
         }
         _ => {
-            let number = json.known_number(peek).map_err(|error| error.to_string())?;
-            column.set_elements(match number {
-                NumberAny::Int(_) => Elements::Integers,
-                NumberAny::Float(_) => Elements::Floats,
-            })?;
-            column.numbers.push(f64::from(number));
+            let (elements, number) = number(json, peek)?;
+            column.set_elements(elements)?;
+            column.numbers.push(number);
         }
     }
     if column.elements == Elements::Texts && !column.numbers.is_empty() {
         return Err(format!("`{}` has elements of several types", column.name));
     }
     Ok(())
+}
+
+/// A number, and whether it is an integer. One that 64 bits with a sign do not hold is a uint64.
+fn number(json: &mut Jiter<'_>, peek: Peek) -> Result<(Elements, f64), String> {
+    match json.known_number(peek) {
+        Ok(number @ NumberAny::Int(_)) => Ok((Elements::Integers, f64::from(number))),
+        Ok(number @ NumberAny::Float(_)) => Ok((Elements::Floats, f64::from(number))),
+        Err(JiterError { error_type: JiterErrorType::JsonError(JsonErrorType::NumberOutOfRange), .. }) => {
+            let digits = json.known_number_bytes(peek).map_err(|error| error.to_string())?;
+            let is_integer = digits.iter().all(|byte| byte.is_ascii_digit() || *byte == b'-');
+            let number = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok());
+            let number = number.ok_or_else(|| "a number is out of range".to_owned())?;
+            Ok((if is_integer { Elements::Integers } else { Elements::Floats }, number))
+        }
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// `{"b64": "…"}`
@@ -274,7 +297,7 @@ fn results(json: &mut Jiter<'_>, columns: &mut Columns) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::read_line;
+    use super::super::{Elements, read_line};
 
     #[test]
     fn results_need_not_be_finite() {
@@ -287,6 +310,30 @@ mod tests {
         let scores = exchange.outputs.get(1, "scores").unwrap();
         assert_eq!((scores.shape.as_slice(), scores.numbers[1], scores.numbers[2]), (&[2, 2][..], 0.5, f64::INFINITY));
         assert!(scores.numbers[0].is_nan() && scores.numbers[3].is_nan());
+    }
+
+    #[test]
+    fn integers_may_be_beyond_64_bits_with_a_sign() {
+        let read = |numbers: &str| read_line(format!(r#"{{"inputs": {{"x": {numbers}}}}}"#).as_bytes());
+        let exchange = read("[0, 9223372036854775807, 9223372036854775808, 18446744073709551615]").unwrap();
+        let x = exchange.inputs.get(0, "x").unwrap();
+        assert_eq!((x.elements, x.shape.as_slice()), (Elements::Integers, &[4][..]));
+        let two: f64 = 2.0;
+        assert_eq!(x.numbers, [0.0, two.powi(63), two.powi(63), two.powi(64)]);
+        let exchange = read("[[18446744073709551615], [-18446744073709551616]]").unwrap();
+        assert_eq!(exchange.inputs.get(0, "x").unwrap().numbers, [two.powi(64), -two.powi(64)]);
+        let exchange = read("18446744073709551615.5").unwrap();
+        assert_eq!(exchange.inputs.get(0, "x").unwrap().elements, Elements::Floats);
+        assert!(read("[18446744073709551615x]").is_err());
+    }
+
+    #[test]
+    fn requests_with_several_answers_are_not_watched() {
+        let results = r#""results": [{"classifications": []}, [[1.0]]]"#;
+        let line = |status| format!(r#"{{"api": "multi_inference", {results}, "status": "{status}"}}"#);
+        let reason = read_line(line("OK").as_bytes()).unwrap_err();
+        assert_eq!(reason, "requests of the kind `multi_inference` are not watched");
+        assert_eq!(read_line(line("NOT_FOUND").as_bytes()).unwrap().failure, "NOT_FOUND");
     }
 
     #[test]

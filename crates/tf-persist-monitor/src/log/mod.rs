@@ -7,8 +7,8 @@ mod record;
 mod source;
 
 pub(crate) use files::{LogFile, find};
-pub(crate) use record::put;
-pub(crate) use source::{Piece, Reading, for_each_piece, read_line};
+pub(crate) use record::{UNWATCHED, put};
+pub(crate) use source::{DAMAGED, Piece, Reading, for_each_piece, read_line};
 
 /// A request with its answer. One is filled again and again.
 #[derive(Debug, Default)]
@@ -25,6 +25,8 @@ pub(crate) struct Exchange {
     pub(crate) failure: String,
     /// Whether its inputs are serialized examples, as those of a request to classify or regress.
     has_examples: bool,
+    /// Whether it is a request for several answers, which are not watched.
+    has_several_answers: bool,
     pub(crate) inputs: Columns,
     pub(crate) outputs: Columns,
 }
@@ -39,6 +41,7 @@ impl Exchange {
         self.latency_ms = None;
         self.failure.clear();
         self.has_examples = false;
+        self.has_several_answers = false;
         self.inputs.clear();
         self.outputs.clear();
     }

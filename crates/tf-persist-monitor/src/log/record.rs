@@ -1,5 +1,7 @@
 //! Records of TensorFlow Serving's `PredictionLog`, read into an exchange.
 
+use std::fmt::Display;
+
 use half::{bf16, f16};
 use jiff::Timestamp;
 use tf_persist_savedmodel::warmup::{Kind, Record};
@@ -16,7 +18,7 @@ pub(super) fn read(number: usize, data: Vec<u8>, exchange: &mut Exchange) -> Res
     let record = Record::parse(number, data)?;
     match record.kind() {
         Kind::Predict | Kind::Classify | Kind::Regress => {}
-        kind => return Err(format!("requests of the kind `{kind}` are not watched")),
+        kind => return Err(unwatched(kind)),
     }
     exchange.model.push_str(&record.origin.model);
     exchange.version = record.origin.version;
@@ -32,6 +34,14 @@ pub(super) fn read(number: usize, data: Vec<u8>, exchange: &mut Exchange) -> Res
         put(&mut exchange.outputs, name, tensor);
     }
     Ok(())
+}
+
+/// How the reason begins why requests of a kind are left out.
+pub(crate) const UNWATCHED: &str = "requests of the kind";
+
+/// Why requests of a kind are left out.
+pub(super) fn unwatched(kind: impl Display) -> String {
+    format!("{UNWATCHED} `{kind}` are not watched")
 }
 
 /// Microseconds since 1970 of a time as RFC 3339 has it.

@@ -1,7 +1,7 @@
 //! Reads files in pieces, which threads decode at the same time.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::mem;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,6 +22,9 @@ const MAX_BYTES: usize = 1 << 30;
 
 /// Pieces that wait for each thread.
 const WAITING: usize = 2;
+
+/// How the sentence ends about a file that is damaged, or no log.
+pub(crate) const DAMAGED: &str = "the rest of the file is left out";
 
 /// A part of a file: whole lines, or records.
 #[derive(Debug)]
@@ -68,7 +71,7 @@ impl Piece {
 }
 
 /// Reads all files in their order, and calls a function with every piece in one of `workers`, each in a thread of its
-/// own. Returns the workers, and for each file that ends in the middle of a record a sentence.
+/// own. Returns the workers, and sentences about the files that end in the middle of a record or were deleted meanwhile.
 ///
 /// # Errors
 /// If a file cannot be read.
@@ -115,16 +118,44 @@ fn next(receiver: &Mutex<Receiver<Piece>>) -> Option<Piece> {
 fn read_all(files: &[LogFile], sender: &SyncSender<Piece>, has_ended: &AtomicBool) -> Result<Vec<String>> {
     let mut notes = Vec::new();
     let mut number = 0;
+    let mut gone: Vec<&Path> = Vec::new();
     for log in files {
         let mut send = |content| {
             number += 1;
             // The threads end only after the sender does.
             sender.send(Piece { number, content }).is_ok() && !has_ended.load(Ordering::Relaxed)
         };
-        let note = if log.is_records { records(&log.path, &mut send)? } else { lines(&log.path, &mut send)? };
-        notes.extend(note);
+        let mut read = |path: &Path| if log.is_records { records(path, &mut send) } else { lines(path, &mut send) };
+        let found = match read(&log.path) {
+            Err(error) if is_gone(&error) => match log.last_name() {
+                // It is read under its last name, once.
+                Some(path) if files.iter().any(|other| other.path == path) => continue,
+                Some(path) => read(&path),
+                None => Err(error),
+            },
+            found => found,
+        };
+        match found {
+            Err(error) if is_gone(&error) => gone.push(&log.path),
+            found => notes.extend(found?),
+        }
+    }
+    if let Some(first) = gone.first() {
+        let (count, plural) = (gone.len(), if gone.len() == 1 { "" } else { "s" });
+        notes.push(format!("{count} file{plural} left out, deleted before reading; the first: `{}`", first.display()));
     }
     Ok(notes)
+}
+
+/// Whether a file was deleted or renamed since it was found.
+fn is_gone(error: &MonitorError) -> bool {
+    use tf_persist_savedmodel::Error;
+    match error {
+        MonitorError::Io { source, .. } | MonitorError::Model(Error::Io { source, .. }) => {
+            source.kind() == ErrorKind::NotFound
+        }
+        _ => false,
+    }
 }
 
 /// Sends pieces of whole lines. What follows the last line break is a line, too, if it is whole.
@@ -174,7 +205,7 @@ fn records(path: &Path, send: &mut impl FnMut(Content) -> bool) -> Result<Option
             }
             Ok(None) => (true, None),
             Err(error @ tf_persist_savedmodel::Error::Io { .. }) => return Err(error.into()),
-            Err(error) => (true, Some(format!("{error}; the rest of the file is left out"))),
+            Err(error) => (true, Some(format!("{error}; {DAMAGED}"))),
         };
         if is_end || bytes > PIECE {
             bytes = 0;
@@ -192,4 +223,42 @@ fn records(path: &Path, send: &mut impl FnMut(Content) -> bool) -> Result<Option
 pub(crate) fn read_line(text: &[u8]) -> std::result::Result<Exchange, String> {
     let mut exchange = Exchange::default();
     line::read(text, &mut exchange).map(|()| exchange)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::log::find;
+
+    /// The lines and the notes of files.
+    fn read(files: &[LogFile]) -> (usize, Vec<String>) {
+        let take = |count: &mut usize, piece: Piece| {
+            piece.for_each(&mut Exchange::default(), |_| *count += 1);
+            true
+        };
+        let (counts, notes) = for_each_piece(files, vec![0], take).unwrap();
+        (counts.iter().sum(), notes)
+    }
+
+    #[test]
+    fn files_may_be_renamed_and_deleted_meanwhile() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let names = ["a.jsonl", "b.jsonl.part", "c.jsonl.part", "d.tfrecord", "e.tfrecord.part"];
+        names.iter().for_each(|name| fs::write(path(name), if name.contains("jsonl") { "{}\n" } else { "" }).unwrap());
+        let files = find(&[folder.path().to_path_buf()]).unwrap();
+        assert_eq!(read(&files), (3, Vec::new()));
+        fs::rename(path("b.jsonl.part"), path("b.jsonl")).unwrap();
+        fs::rename(path("e.tfrecord.part"), path("e.tfrecord")).unwrap();
+        assert_eq!(read(&files), (3, Vec::new()));
+        fs::remove_file(path("c.jsonl.part")).unwrap();
+        fs::remove_file(path("d.tfrecord")).unwrap();
+        let note = format!("2 files left out, deleted before reading; the first: `{}`", path(names[2]).display());
+        assert_eq!(read(&files), (2, vec![note]));
+        // Renamed while the folder was listed, it is there under both names.
+        let both = [find(&[path("b.jsonl")]).unwrap(), files[1..2].to_vec()].concat();
+        assert_eq!(read(&both), (1, Vec::new()));
+    }
 }

@@ -136,6 +136,15 @@ impl Plan {
         Ok(Self { is_batched, tensors, features })
     }
 
+    /// A plan without tensors, for a log in which no request was answered.
+    pub(crate) fn of_nothing(is_batched: bool) -> Self {
+        Self { is_batched, tensors: Vec::new(), features: Vec::new() }
+    }
+
+    pub(crate) fn is_of_nothing(&self) -> bool {
+        self.features.is_empty()
+    }
+
     /// The feature of this name; that of an input before that of an output.
     pub(crate) fn feature(&self, name: &str) -> Option<usize> {
         let find = |side| self.features.iter().position(|feature| feature.side == side && feature.name == name);

@@ -52,6 +52,7 @@ pub(super) fn html(report: &Report) -> String {
 
 fn write_all(out: &mut String, report: &Report, model: &str) -> std::fmt::Result {
     let (class, verdict) = match &report.drift {
+        _ if report.traffic.rows == 0 => ("soft", "No answered requests".to_owned()),
         None => ("soft", "No reference to compare with".to_owned()),
         Some(drift) if drift.alarm => {
             ("bad", format!("Drift: {} of {} features", drift.drifted.len(), report.features.len()))

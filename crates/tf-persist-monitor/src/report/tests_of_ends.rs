@@ -53,6 +53,52 @@ fn compared(folder: &Path, reference: &Reference, numbers: &[f64]) -> FeatureRep
 }
 
 #[test]
+fn a_log_without_answers_is_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let write = |name: &str, text: &str| {
+        fs::write(folder.join(name), text).unwrap();
+        folder.join(name)
+    };
+    let failed = r#"{"model": "m", "inputs": {"x": ["?"]}, "latency_ms": 2.0, "status": "INTERNAL", "id": "a"}"#;
+    let failed = write("failed.jsonl", &format!("{failed}\n{failed}\n"));
+    let labels = Labels::read(&[write("labels.jsonl", "{\"id\": \"a\", \"label\": 1}\n")]).unwrap();
+    let settings = Settings { slices: vec!["x".into()], window_seconds: Some(60), ..Settings::default() };
+    let text = |state: &State| Report::new(state, None, Thresholds::default()).unwrap().to_text();
+    let mut state = watch(std::slice::from_ref(&failed), None, Some(&labels), &settings).unwrap();
+    assert!(text(&state).starts_with("nothing: the log has no answered requests"), "{}", text(&state));
+    assert!(text(&state).contains("errors: 100% of requests: 2 INTERNAL"), "{}", text(&state));
+    assert!(!text(&state).contains("feature"), "{}", text(&state));
+    let page = Report::new(&state, None, Thresholds::default()).unwrap().to_html();
+    assert!(page.contains(">No answered requests<"), "{page}");
+    // What was counted is kept, and goes with the state of a server that answers, in either order.
+    state = State::parse(state.to_json().as_bytes(), None).unwrap();
+    let mut answered = watch(&[log(folder, "log.jsonl", &[1.0, 2.0])], None, None, &settings).unwrap();
+    let own = answered.clone();
+    answered.merge(&state).unwrap();
+    state.merge(&own).unwrap();
+    for state in [&state, &answered] {
+        assert!(text(state).starts_with("no reference: "), "{}", text(state));
+        assert!(text(state).contains("errors: 50% of requests: 2 INTERNAL"), "{}", text(state));
+        assert_eq!(state.tallies[0].rows(), 2);
+    }
+    let kind = r#"{"api": "multi_inference", "inputs": {}, "results": [[1.0]]}"#;
+    for (name, content, says) in [
+        ("empty.jsonl", "", "requests: 0"),
+        ("empty.tfrecord", "", "requests: 0"),
+        ("cut.jsonl", "{\"model\": \"m", "in the middle of a line"),
+        ("kind.jsonl", kind, "1 record could not be read; the first: requests of the kind `multi_inference`"),
+    ] {
+        let state = watch(&[write(name, content)], None, None, &Settings::default()).unwrap();
+        let text = text(&state);
+        assert!(text.starts_with("nothing: ") && text.contains(says), "{name}: {text}");
+    }
+    let error = watch(&[write("noise.jsonl", "no\njson\n")], None, None, &Settings::default()).unwrap_err();
+    assert!(error.to_string().starts_with("the log has no answered request to watch: expected "), "{error}");
+    assert!(reference_of_logs(&[failed], &Settings::default()).is_err());
+}
+
+#[test]
 fn numbers_beside_a_frequent_value_are_drift() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();

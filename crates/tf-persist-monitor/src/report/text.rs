@@ -20,6 +20,7 @@ pub(super) fn text(report: &Report) -> String {
 fn write_all(out: &mut String, report: &Report) -> std::fmt::Result {
     let tested = report.features.iter().filter(|feature| feature.adjusted_p_value.is_some()).count();
     match &report.drift {
+        None if report.traffic.rows == 0 => writeln!(out, "nothing: the log has no answered requests to describe")?,
         None => writeln!(out, "no reference: the log is described and not compared")?,
         Some(_) if report.traffic.rows == 0 => writeln!(out, "nothing: the log has no answered requests to compare")?,
         Some(drift) if drift.alarm => {
@@ -80,6 +81,9 @@ fn traffic(out: &mut String, report: &Report) -> std::fmt::Result {
 }
 
 fn features(out: &mut String, report: &Report) -> std::fmt::Result {
+    if report.features.is_empty() {
+        return Ok(());
+    }
     let mut sorted: Vec<&FeatureReport> = report.features.iter().collect();
     let distance = |feature: &FeatureReport| (feature.drifted, feature.psi.unwrap_or(-1.0));
     sorted.sort_by(|a, b| {

@@ -118,7 +118,10 @@ impl State {
 }
 
 fn from_file(file: StateFile, reference: Option<&Reference>) -> Result<State, String> {
-    let plan = Plan::new(file.is_batched, file.tensors)?;
+    let plan = match file.tensors.is_empty() && reference.is_none() {
+        true => Plan::of_nothing(file.is_batched),
+        false => Plan::new(file.is_batched, file.tensors)?,
+    };
     if reference.is_some_and(|reference| reference.plan != plan) || file.tallies.len() != plan.features.len() {
         return Err("its features are not those of its tensors".to_owned());
     }

@@ -105,7 +105,11 @@ impl State {
         if self.reference != other.reference {
             return refuse("references");
         }
-        if self.plan != other.plan {
+        if self.plan.is_of_nothing() && !other.plan.is_of_nothing() {
+            let own = std::mem::replace(self, other.clone());
+            return self.merge(&own);
+        }
+        if self.plan != other.plan && !other.plan.is_of_nothing() {
             return refuse("features");
         }
         if self.window != other.window || self.slice_names != other.slice_names {

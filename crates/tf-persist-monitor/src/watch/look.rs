@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use tf_persist_savedmodel::printable;
+
 use super::Settings;
 use super::worker::Wanted;
 use crate::error::{MonitorError, Result};
-use crate::log::{Exchange, LogFile, Reading, for_each_piece};
+use crate::log::{DAMAGED, Exchange, LogFile, Reading, UNWATCHED, for_each_piece};
 use crate::plan::{Inference, Plan};
 use crate::reference::Reference;
 
@@ -24,6 +26,8 @@ pub(super) struct Seen {
     /// By model and signature.
     pairs: BTreeMap<(String, String), Pair>,
     looked_at: usize,
+    /// Why the first record cannot be read that cannot.
+    flaw: Option<String>,
 }
 
 #[derive(Debug)]
@@ -36,15 +40,19 @@ struct Pair {
 /// Looks at the beginning of the files in turn.
 pub(super) fn look(files: &[LogFile], settings: &Settings) -> Result<Seen> {
     let worker = (Seen::default(), Exchange::default());
-    let (workers, _) = for_each_piece(files, vec![worker], |(seen, exchange), piece| {
-        piece.for_each(exchange, |reading| {
-            if let Reading::Exchange(exchange) = reading {
-                seen.see(exchange, settings);
+    let (workers, notes) = for_each_piece(files, vec![worker], |(seen, exchange), piece| {
+        piece.for_each(exchange, |reading| match reading {
+            Reading::Exchange(exchange) => seen.see(exchange, settings),
+            Reading::Flawed(reason) if seen.flaw.is_none() && !reason.starts_with(UNWATCHED) => {
+                seen.flaw = Some(reason);
             }
+            Reading::Flawed(_) => {}
         });
         seen.looked_at < LOOKED_AT
     })?;
-    Ok(workers.into_iter().next().map(|(seen, _)| seen).unwrap_or_default())
+    let mut seen = workers.into_iter().next().map(|(seen, _)| seen).unwrap_or_default();
+    seen.flaw = seen.flaw.or_else(|| notes.into_iter().find(|note| note.ends_with(DAMAGED)));
+    Ok(seen)
 }
 
 impl Seen {
@@ -100,9 +108,22 @@ impl Seen {
 
     /// The features of the requests to a model and a signature, with notes.
     pub(super) fn plan(&self, wanted: &Wanted) -> std::result::Result<(Plan, Vec<String>), String> {
+        let unanswered = || match &self.flaw {
+            Some(flaw) => format!("the log has no answered request to watch: {}", printable(flaw)),
+            None => "the log has no answered request to watch".to_owned(),
+        };
+        self.inference(wanted).ok_or_else(unanswered)?.plan()
+    }
+
+    /// Whether the log has no answered request to a model and a signature, which leaves failed ones to count, or none.
+    /// What has no record that can be read, but others, is not a log.
+    pub(super) fn is_unanswered(&self, wanted: &Wanted) -> bool {
+        self.inference(wanted).is_none() && (self.flaw.is_none() || !self.pairs.is_empty())
+    }
+
+    /// What was seen of the answered requests to a model and a signature.
+    fn inference(&self, wanted: &Wanted) -> Option<&Inference> {
         let find = |model: &str| self.pairs.get(&(model.to_owned(), wanted.signature.clone()));
-        let pair = find(&wanted.model).or_else(|| find(""));
-        let inference = pair.and_then(|pair| pair.inference.as_ref());
-        inference.ok_or_else(|| "the log has no answered request to watch".to_owned())?.plan()
+        find(&wanted.model).or_else(|| find(""))?.inference.as_ref()
     }
 }

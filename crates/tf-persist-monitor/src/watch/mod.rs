@@ -77,6 +77,9 @@ impl Settings {
 
     /// The names for the features of `slices`.
     fn slice_features(&self, plan: &Plan) -> Result<Vec<usize>> {
+        if plan.is_of_nothing() {
+            return Ok(Vec::new());
+        }
         let find = |name: &String| {
             let unknown = || MonitorError::Settings(format!("the log has no feature `{}`", name.escape_debug()));
             plan.feature(name).ok_or_else(unknown)
@@ -95,15 +98,15 @@ pub fn count_requests(paths: &[PathBuf], settings: &Settings) -> Result<TrafficR
         files.retain(|file| !file.is_older_than(since));
     }
     let wanted = look(&files, settings)?.choose(settings, None)?;
-    let plan = Plan { is_batched: false, tensors: Vec::new(), features: Vec::new() };
-    let empty = State::new(Arc::new(plan), None, None);
+    let empty = State::new(Arc::new(Plan::of_nothing(false)), None, None);
     let filter = Filter::new(settings);
     let worker = || Worker::new(empty.clone(), &wanted, None, None, &[]).only(filter);
     let (counted, _) = count(&files, settings, worker)?;
     Ok(Report::new(&counted, None, Thresholds::default())?.traffic)
 }
 
-/// Counts the exchanges of logs: files, and folders of files. With a reference, numbers are counted in its bins.
+/// Counts the exchanges of logs: files, and folders of files. With a reference, numbers are counted in its bins. A log
+/// without answered requests has no features without a reference, and its labels are compared with nothing.
 ///
 /// # Errors
 /// If a file cannot be read, or the settings do not go with the log.
@@ -119,14 +122,16 @@ pub fn watch(
     }
     let seen = look(&files, settings)?;
     let wanted = seen.choose(settings, reference)?;
-    let inferred = seen.plan(&wanted);
-    let (plan, plan_notes) = match (reference, inferred) {
-        (Some(reference), _) => (reference.plan.clone(), Vec::new()),
-        (None, inferred) => inferred.clone().map_err(MonitorError::Settings)?,
+    let is_unanswered = seen.is_unanswered(&wanted);
+    let (plan, plan_notes) = match reference {
+        Some(reference) => (reference.plan.clone(), Vec::new()),
+        None if is_unanswered => (Plan::of_nothing(settings.is_batched.unwrap_or(false)), Vec::new()),
+        None => seen.plan(&wanted).map_err(MonitorError::Settings)?,
     };
     let plan = Arc::new(plan);
     let target = match labels {
         None => None,
+        Some(_) if is_unanswered => None,
         Some(labels) => {
             let outputs = seen.plan(&wanted).map(|(plan, _)| plan.tensors).unwrap_or_default();
             Some(target(&outputs, labels, settings)?)
