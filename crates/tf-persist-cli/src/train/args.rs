@@ -23,7 +23,8 @@ pub(crate) struct TrainArgs {
     /// The validation data, measured with the signature `evaluate` at the end of each epoch
     #[arg(long, value_name = "FILE.npz")]
     pub(crate) validate: Option<PathBuf>,
-    /// Where to write checkpoints and the trained model: a folder or a .tfpack file, which must not exist or be empty
+    /// Where to write checkpoints and the trained model: a folder, a .tfpack file or, for a model from a Keras file, a
+    /// .keras or .h5 file. It must not exist, or be empty
     #[arg(long, value_name = "DST")]
     pub(crate) output: PathBuf,
     /// Replace the model at DST by the first checkpoint, in one step

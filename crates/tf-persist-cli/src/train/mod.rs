@@ -5,6 +5,9 @@ mod command;
 mod curve;
 #[cfg(feature = "keras")]
 mod keras_output;
+#[cfg(not(feature = "keras"))]
+#[path = "without_keras.rs"]
+mod keras_output;
 #[cfg(feature = "plot")]
 mod plot;
 mod progress;

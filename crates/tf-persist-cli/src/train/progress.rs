@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anstream::eprintln;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tf_persist_core::printable;
-use tf_persist_core::train::{Epoch, Event, TrainingState};
+use tf_persist_core::train::{Epoch, Event, TrainingState, is_mean_of_batches};
 
 use super::report::speed;
 use crate::format::{count, grouped, short};
@@ -77,7 +77,22 @@ impl Progress {
     }
 }
 
-/// `loss 0.25, accuracy 0.9`.
+/// `loss 0.25, accuracy 0.9, auc 0.8 (mean of batches)`.
 pub(super) fn values_of(values: &[(String, f64)]) -> String {
-    values.iter().map(|(name, value)| format!("{name} {}", short(*value))).collect::<Vec<_>>().join(", ")
+    let shown = |(name, value): &(String, f64)| {
+        let mark = if is_mean_of_batches(name) { " (mean of batches)" } else { "" };
+        format!("{name} {}{mark}", short(*value))
+    };
+    values.iter().map(shown).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_are_no_means_over_rows_are_marked() {
+        let values = [("loss".to_owned(), 0.25), ("auc_1".to_owned(), 0.75)];
+        assert_eq!(values_of(&values), "loss 0.25, auc_1 0.75 (mean of batches)");
+    }
 }

@@ -1,25 +1,31 @@
 //! The report on standard output.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 
 use anyhow::Context;
 use serde_json::{Map, Value, json};
 use tf_persist_core::printable;
-use tf_persist_core::train::{Epoch, TrainReport};
+use tf_persist_core::train::{Epoch, TrainReport, is_mean_of_batches};
 
+use super::TrainArgs;
 use super::curve::Curve;
 use super::progress::values_of;
-use super::{TrainArgs, command};
 use crate::common_args::Format;
 use crate::error::PRINTING;
 use crate::format::{bytes, count, grouped, short};
 use crate::stdout::{plain_stdout, stdout};
 
-pub(super) fn print(args: &TrainArgs, trained: &TrainReport, curve: &Curve) -> anyhow::Result<()> {
+pub(super) fn print(
+    args: &TrainArgs,
+    trained: &TrainReport,
+    to_go_on: Option<&str>,
+    curve: &Curve,
+) -> anyhow::Result<()> {
     match args.format {
         Format::Text => writeln!(stdout(), "{}", text(args, trained)).context(PRINTING),
         Format::Json => {
-            let mut line = serde_json::to_vec(&json(args, trained, curve)).context(PRINTING)?;
+            let mut line = serde_json::to_vec(&json(args, trained, to_go_on, curve)).context(PRINTING)?;
             line.push(b'\n');
             plain_stdout().write_all(&line).context(PRINTING)
         }
@@ -63,7 +69,7 @@ fn text(args: &TrainArgs, trained: &TrainReport) -> String {
 }
 
 /// The report that docs/cli.md documents.
-fn json(args: &TrainArgs, trained: &TrainReport, curve: &Curve) -> Value {
+fn json(args: &TrainArgs, trained: &TrainReport, to_go_on: Option<&str>, curve: &Curve) -> Value {
     let state = &trained.state;
     let epochs: Vec<Value> = trained.epochs.iter().map(epoch).collect();
     let batches: Map<String, Value> =
@@ -71,8 +77,9 @@ fn json(args: &TrainArgs, trained: &TrainReport, curve: &Curve) -> Value {
     json!({
         "output": args.output.display().to_string(),
         "stopped": trained.stopped,
-        "to_go_on": (trained.stopped && trained.saved.is_some()).then(|| command::to_continue(args)),
+        "to_go_on": to_go_on,
         "epochs": epochs,
+        "means_of_batches": means_of_batches(trained),
         "steps": trained.steps,
         "rows": trained.rows,
         "seconds": trained.seconds,
@@ -90,6 +97,13 @@ fn json(args: &TrainArgs, trained: &TrainReport, curve: &Curve) -> Value {
             "data": state.data,
         },
     })
+}
+
+/// The names of numbers in the epochs that are means of batches, and not what the metric is over all rows.
+fn means_of_batches(trained: &TrainReport) -> Vec<&str> {
+    let names = trained.epochs.iter().flat_map(|epoch| epoch.means.iter().chain(epoch.validation.iter().flatten()));
+    let names = names.map(|(name, _)| name.as_str()).filter(|name| is_mean_of_batches(name));
+    names.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 fn epoch(epoch: &Epoch) -> Value {

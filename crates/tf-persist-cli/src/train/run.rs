@@ -5,23 +5,20 @@ use std::path::Path;
 
 use anstream::eprintln;
 use anyhow::Context;
-use tf_persist_core::train::{Dataset, TrainOptions, TrainReport, Trainer};
+use tf_persist_core::train::{Dataset, Event, TrainOptions, TrainReport, Trainer};
 use tf_persist_core::warmup::{Record, Records};
 use tf_persist_core::{LoadSavedModel, SaveOptions, SavedModel, printable};
 
 use super::args::TrainArgs;
 use super::curve::Curve;
-#[cfg(feature = "keras")]
-use super::keras_output::KerasOutput;
+use super::keras_output::{self, KerasOutput};
 #[cfg(feature = "plot")]
 use super::plot;
 use super::progress::Progress;
 use super::{command, report};
-use crate::common_args::{Format, tags};
+use crate::common_args::{Format, is_keras_name, tags};
 use crate::error::Interrupted;
 use crate::format::count;
-#[cfg(not(feature = "keras"))]
-use crate::keras_args;
 use crate::signals::Stop;
 use crate::version_path;
 
@@ -33,26 +30,30 @@ const INTER_OP_THREADS: i32 = -1;
 pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<()> {
     #[cfg(feature = "plot")]
     let plot = args.plot.as_deref().map(|path| plot::Target::new(path, &args.output)).transpose()?;
-    #[cfg(feature = "keras")]
-    let keras_file = KerasOutput::new(args)?;
-    #[cfg(feature = "keras")]
+    let mut keras_file = KerasOutput::new(args)?;
     let output = keras_file.as_ref().map_or(args.output.clone(), KerasOutput::folder);
-    #[cfg(not(feature = "keras"))]
-    keras_args::refuse(&args.output)?;
-    #[cfg(not(feature = "keras"))]
-    let output = args.output.clone();
     version_path::check_writable(&args.output)?;
     let saved_model = args.keras.open_for_training(&args.path)?;
-    let trainer = trainer(args, &saved_model, &output)?;
+    let trainer = trainer(args, &saved_model, &output)?.shown_as(&args.output);
+    if let Some(file) = &keras_file {
+        file.rehearse(args, &saved_model)?;
+    }
     // Signals are caught once there is work that could be lost.
     let stop = Stop::on_signals(|_| ())?;
     let model = saved_model.load(args.load.options_or(INTRA_OP_THREADS, INTER_OP_THREADS)?)?;
     // Every step is kept only for a plot or a JSON report.
     let mut curve = Curve::new(args.draws() || args.format == Format::Json);
     let mut progress = Progress::new(trainer.state());
+    let mut written = anyhow::Ok(());
     let trained = trainer.run(&model, |event| {
         curve.add(&event);
         progress.show(&event);
+        if let (Event::Saved(_), Some(file)) = (&event, &mut keras_file) {
+            written = file.write(args);
+        }
+        if written.is_err() {
+            return ControlFlow::Break(());
+        }
         if stop.exit_code().is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     progress.end();
@@ -62,14 +63,9 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<()> {
     #[cfg(not(feature = "plot"))]
     let drawn = anyhow::Ok(());
     let trained = trained?;
-    #[cfg(feature = "keras")]
-    if let Some(file) = keras_file.as_ref().filter(|_| trained.saved.is_some()) {
-        file.write(args)?;
-    }
-    if trained.stopped {
-        print_how_to_continue(args, &trained);
-    }
-    report::print(args, &trained, &curve)?;
+    written?;
+    let to_go_on = if trained.stopped { print_how_to_continue(args, &trained) } else { None };
+    report::print(args, &trained, to_go_on.as_deref(), &curve)?;
     if trained.saved.is_some() {
         note_recorded_answers(&args.output);
         // The trained model exists even if the plot cannot be written.
@@ -139,11 +135,12 @@ fn note_recorded_answers(output: &Path) {
     }
 }
 
-fn print_how_to_continue(args: &TrainArgs, trained: &TrainReport) {
+/// Prints where the training stopped, and returns the command that continues, if there is one.
+fn print_how_to_continue(args: &TrainArgs, trained: &TrainReport) -> Option<String> {
     let state = &trained.state;
     if trained.saved.is_none() {
         eprintln!("stopped before the first step; nothing was written");
-        return;
+        return None;
     }
     eprintln!(
         "stopped after {}; `{}` is the model as it is now, in epoch {} of {}, {} of {} steps done",
@@ -154,5 +151,25 @@ fn print_how_to_continue(args: &TrainArgs, trained: &TrainReport) {
         state.step,
         state.steps_per_epoch()
     );
-    eprintln!("to continue: {}", printable(&command::to_continue(args)));
+    if !is_keras_name(&args.output) {
+        let command = command::to_continue(args);
+        eprintln!("to continue: {}", printable(&command));
+        return Some(command);
+    }
+    let has_optimizer = match keras_output::check_trainable(args) {
+        Ok(has_optimizer) => has_optimizer,
+        Err(error) => {
+            eprintln!("note: this file cannot be trained on as it is: {}", printable(&format!("{error:#}")));
+            return None;
+        }
+    };
+    let command = command::to_train_on(args, state);
+    eprintln!("to continue: {}", printable(&command));
+    let begins = if state.step > 0 { format!("begins epoch {} again, and ", state.epoch + 1) } else { String::new() };
+    let lacks = if has_optimizer { "" } else { " nor the state of the optimizer" };
+    eprintln!(
+        "note: a Keras file does not hold the place in the training{lacks}: this {begins}has the order of rows of a new \
+         training; a folder as --output would continue exactly"
+    );
+    Some(command)
 }

@@ -1,5 +1,7 @@
 //! `train`: its output, and errors that it reports before TensorFlow is opened.
 
+mod keras;
+
 use std::fs;
 
 use serde_json::{Value, json};
@@ -9,9 +11,9 @@ use crate::command::All;
 use crate::support::{Dir, floats, npy, npz};
 
 /// A model that trains, and data for it.
-const MODEL: &str = "models/digits_trainable/model";
-const DATA: &str = "models/digits_trainable/train.npz";
-const VALIDATION: &str = "models/digits_trainable/validate.npz";
+pub(crate) const MODEL: &str = "models/digits_trainable/model";
+pub(crate) const DATA: &str = "models/digits_trainable/train.npz";
+pub(crate) const VALIDATION: &str = "models/digits_trainable/validate.npz";
 const PLACE: &str = "assets.extra/tf-persist-training.json";
 
 /// On one thread the numbers are the same every time.

@@ -54,7 +54,7 @@ pub struct Epoch {
     pub steps: u64,
     /// The means over all rows of the epoch of the outputs that hold a single number, the loss first. Rows from before
     /// a resumption count as well. Each batch is weighted by its size, which is exact for outputs that are means over
-    /// rows.
+    /// rows; [`is_mean_of_batches`](super::is_mean_of_batches) tells the others.
     pub means: Vec<(String, f64)>,
     /// The same of the `evaluate` signature over the validation data. `None` without validation data, or if the
     /// validation was stopped.

@@ -33,12 +33,17 @@
 //! threads TensorFlow adds numbers up in varying order.
 //!
 //! The means of an epoch weigh each batch by its size. That is exact for outputs that are means over rows, such as a
-//! loss or an accuracy, and not for others, such as AUC.
+//! loss or an accuracy, and not for others, such as AUC: see [`is_mean_of_batches`]. What Keras calls
+//! `root_mean_squared_error` is exact, too: its squares are averaged.
+//!
+//! A model whose optimizer averages its weights may have a signature [`FINALIZE_SIGNATURE`] without inputs, which
+//! replaces the weights by their averages. It runs once, when the last epoch ends, as in `fit` of Keras.
 
 mod check_data;
 mod dataset;
 mod error_context;
 mod event;
+mod metric_names;
 mod options;
 mod publish;
 mod resume;
@@ -51,7 +56,8 @@ use std::path::{Path, PathBuf};
 
 pub use dataset::Dataset;
 pub use event::{Epoch, Event, Step, TrainReport};
-pub use options::{EVALUATE_SIGNATURE, TRAIN_SIGNATURE, TrainOptions};
+pub use metric_names::is_mean_of_batches;
+pub use options::{EVALUATE_SIGNATURE, FINALIZE_SIGNATURE, TRAIN_SIGNATURE, TrainOptions};
 pub use tf_persist_savedmodel::saved_model::TrainingState;
 pub use tf_persist_savedmodel::saved_model::layout::STATE_FILE;
 
@@ -60,7 +66,7 @@ use tf_persist_savedmodel::saved_model::{MetaGraph, SavedModel};
 
 use crate::error::{Error, Result, TrainError};
 use check_data::{quoted_list, to_signature};
-use signatures::{check_evaluates, check_trains, train_signature};
+use signatures::{check_evaluates, check_trains, finalizes, train_signature};
 
 /// A training that is ready to run: a signature, data that fit it, the state to begin in, and where to save.
 #[derive(Debug)]
@@ -73,6 +79,10 @@ pub struct Trainer {
     data: Dataset,
     validation: Option<Dataset>,
     target: Option<(PathBuf, SaveOptions)>,
+    /// What hints call the target, if not by its path.
+    shown: Option<PathBuf>,
+    /// Whether the model has a signature that ends a training.
+    finalizes: bool,
     state: TrainingState,
 }
 
@@ -116,8 +126,10 @@ impl Trainer {
         );
         state.epochs = options.epochs.unwrap_or(1);
         state.run = new_run();
+        let finalizes = finalizes(saved_model, &meta_graph);
         let saved_model = saved_model.clone();
-        Ok(Self { saved_model, meta_graph, options, loss, data, validation: None, target: None, state })
+        let (validation, target, shown) = (None, None, None);
+        Ok(Self { saved_model, meta_graph, options, loss, data, validation, target, shown, finalizes, state })
     }
 
     /// Checks that the model can be trained by the signature of these options, without data.
@@ -155,6 +167,14 @@ impl Trainer {
         options.try_target(target.as_ref())?;
         self.target = Some((target.as_ref().to_path_buf(), options));
         Ok(self)
+    }
+
+    /// Calls the output by another path where an error says what was kept, such as that of a file which the observer
+    /// makes of every checkpoint.
+    #[must_use]
+    pub fn shown_as(mut self, path: impl Into<PathBuf>) -> Self {
+        self.shown = Some(path.into());
+        self
     }
 
     /// The state that it begins in.

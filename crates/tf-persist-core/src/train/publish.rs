@@ -20,6 +20,8 @@ const MIN_INTERVAL_FACTOR: u32 = 10;
 /// Publishes checkpoints.
 pub(super) struct Publisher {
     target: PathBuf,
+    /// What hints call it.
+    shown: PathBuf,
     options: SaveOptions,
     /// The bytes of the state file that this run published last.
     published: Option<Vec<u8>>,
@@ -38,18 +40,24 @@ pub(super) enum Published {
 
 impl Publisher {
     /// Saves once without publishing, so that errors show before hours of training.
-    pub(super) fn begin(model: &LoadedModel, target: PathBuf, options: SaveOptions) -> Result<Self> {
+    pub(super) fn begin(
+        model: &LoadedModel,
+        target: PathBuf,
+        shown: Option<PathBuf>,
+        options: SaveOptions,
+    ) -> Result<Self> {
         let not_finite_before = model.dry_run_save(&target, &options, not_finite)?;
-        Ok(Self { target, options, published: None, not_finite_before, took: Duration::ZERO })
+        let shown = shown.unwrap_or_else(|| target.clone());
+        Ok(Self { target, shown, options, published: None, not_finite_before, took: Duration::ZERO })
     }
 
     /// Describes the saved state if the training ends here; `steps` are those of the last checkpoint.
     pub(super) fn kept(&self, steps: u64) -> String {
-        let target = self.target.display();
+        let target = self.shown.display();
         match &self.published {
             Some(_) => format!("`{target}` is the model after step {steps}"),
             // An empty folder is not a model.
-            None if self.target.is_file() || fs::read_dir(&self.target).is_ok_and(|mut all| all.next().is_some()) => {
+            None if self.shown.is_file() || fs::read_dir(&self.shown).is_ok_and(|mut all| all.next().is_some()) => {
                 format!("nothing was published; `{target}` is as it was")
             }
             None => "nothing was published".into(),
@@ -59,6 +67,11 @@ impl Publisher {
     /// Whether enough time has passed since the last checkpoint for another one. The first one is always due.
     pub(super) fn is_due(&self, since: Duration) -> bool {
         self.published.is_none() || since >= self.took.saturating_mul(MIN_INTERVAL_FACTOR)
+    }
+
+    /// Counts what the observer did with a checkpoint as a part of saving it.
+    pub(super) fn took_longer(&mut self, duration: Duration) {
+        self.took = self.took.saturating_add(duration);
     }
 
     /// Checks that the target may still be replaced and that a folder can be created beside it. Steps after a failure

@@ -4,14 +4,16 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use tf_persist_savedmodel::SaveReport;
+use tf_persist_savedmodel::tensor::Tensor;
 
 use super::event::{Epoch, Event, Step, TrainReport};
 use super::publish::{Published, Publisher};
 use super::shuffle::shuffled_rows;
 use super::step::{self, Sums, Values};
-use super::{Dataset, Trainer, TrainingState, error_context};
+use super::{Dataset, FINALIZE_SIGNATURE, Trainer, TrainingState, error_context};
 use crate::error::{Error, Hint, Result, TrainError};
 use crate::session::{LoadedModel, Signature};
+
 
 impl Trainer {
     /// Trains the model, which must be the one that this was made for, freshly loaded. Blocks until the training ends.
@@ -33,14 +35,16 @@ impl Trainer {
             None => None,
         };
         let publisher = match self.target {
-            Some((target, options)) => Some(Publisher::begin(model, target, options)?),
+            Some((target, options)) => Some(Publisher::begin(model, target, self.shown, options)?),
             None => None,
         };
+        let finalize = self.finalizes.then(|| model.signature(FINALIZE_SIGNATURE)).transpose()?;
         let mut sums = Sums { values: self.state.sums().unwrap_or_default(), rows: 0 };
         sums.rows = self.state.step * self.state.batch_size as u64;
         let running = Running {
             model,
             train,
+            finalize,
             data: self.data,
             evaluate,
             evaluate_name: self.options.evaluate,
@@ -64,6 +68,8 @@ impl Trainer {
 struct Running<'m> {
     model: &'m LoadedModel,
     train: Signature,
+    /// What replaces the weights by their averages at the end.
+    finalize: Option<Signature>,
     data: Dataset,
     evaluate: Option<(Signature, Dataset)>,
     evaluate_name: String,
@@ -142,6 +148,9 @@ impl Running<'_> {
                     seconds: (self.trained_for - time_before).as_secs_f64(),
                 });
             }
+            if over && self.state.epoch == self.state.epochs {
+                self.finalize()?;
+            }
             if self.is_due(over) {
                 flow = either(flow, self.publish(observe)?);
             } else if over && let Some(publisher) = &self.publisher {
@@ -161,6 +170,14 @@ impl Running<'_> {
             lap = Instant::now();
         }
         Ok(ControlFlow::Continue(()))
+    }
+
+    /// Replaces the weights by their averages, if the model says so. Keras does it after the last validation; here it is
+    /// before, so that what is measured is what is published.
+    fn finalize(&self) -> Result<()> {
+        let Some(finalize) = &self.finalize else { return Ok(()) };
+        finalize.run(Vec::<(&str, Tensor)>::new())?;
+        Ok(())
     }
 
     /// Counts a step, and checks that its loss is finite.
@@ -230,8 +247,11 @@ impl Running<'_> {
                 return Err(self.diverged(format!("variable `{name}` is not finite"), epoch, step, cause));
             }
         }
+        let begun = Instant::now();
+        let flow = observe(Event::Saved(&self.state));
+        publisher.took_longer(begun.elapsed());
         self.saved_at = (self.state.steps, Instant::now());
-        Ok(observe(Event::Saved(&self.state)))
+        Ok(flow)
     }
 
     /// The means of the `evaluate` signature over the validation data. `None` without such data, or if it was stopped.

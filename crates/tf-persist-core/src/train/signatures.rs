@@ -4,7 +4,7 @@ use tf_persist_savedmodel::saved_model::{MetaGraph, SavedModel, SignatureDef, Tr
 use tf_persist_savedmodel::warmup::first_state_write;
 
 use super::check_data::quoted_list;
-use super::options::{EVALUATE_SIGNATURE, TrainOptions};
+use super::options::{EVALUATE_SIGNATURE, FINALIZE_SIGNATURE, TrainOptions};
 use crate::error::{Error, Hint, Result, TrainError};
 
 /// Finds the signature that trains.
@@ -74,6 +74,14 @@ pub(super) fn check_evaluates(
         return refuse(reason, other);
     }
     Ok(())
+}
+
+/// Whether the model has a signature that ends a training. One of this name that takes data, or writes nothing, is
+/// something else.
+pub(super) fn finalizes(saved_model: &SavedModel, meta_graph: &MetaGraph) -> bool {
+    meta_graph.signature(FINALIZE_SIGNATURE).is_ok_and(|signature| {
+        signature.inputs.is_empty() && first_state_write(saved_model, meta_graph, signature).is_some()
+    })
 }
 
 fn use_another(signatures: &[String]) -> Option<Hint> {

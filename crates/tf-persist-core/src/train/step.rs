@@ -8,6 +8,7 @@ use tf_persist_savedmodel::saved_model::{SignatureDef, TensorInfo};
 use tf_persist_savedmodel::tensor::Tensor;
 
 use super::Dataset;
+use super::metric_names::is_root_of_mean;
 use crate::error::Result;
 use crate::session::Signature;
 
@@ -52,7 +53,7 @@ fn scalar(tensor: &Tensor) -> Option<f64> {
     }
 }
 
-/// Sums of outputs over rows: each batch is weighted by its size.
+/// Sums of outputs over rows: each batch is weighted by its size. Those of root means are sums of squares.
 #[derive(Default)]
 pub(super) struct Sums {
     pub(super) values: BTreeMap<String, f64>,
@@ -63,6 +64,7 @@ impl Sums {
     pub(super) fn add(&mut self, values: &[(String, f64)], rows: usize) {
         for (name, value) in values {
             let sum = self.values.entry(name.clone()).or_default();
+            let value = if is_root_of_mean(name) { value * value } else { *value };
             *sum += value * rows as f64;
         }
         self.rows += rows as u64;
@@ -70,8 +72,11 @@ impl Sums {
 
     /// The means, with `first` in front.
     pub(super) fn means(&self, first: &str) -> Values {
-        let mut means: Values =
-            self.values.iter().map(|(name, sum)| (name.clone(), sum / self.rows.max(1) as f64)).collect();
+        let mean = |(name, sum): (&String, &f64)| {
+            let mean = sum / self.rows.max(1) as f64;
+            (name.clone(), if is_root_of_mean(name) { mean.sqrt() } else { mean })
+        };
+        let mut means: Values = self.values.iter().map(mean).collect();
         means.sort_by_key(|(name, _)| name != first);
         means
     }
@@ -91,6 +96,16 @@ mod tests {
         sums.add(&values(1.0, 2.0), 3);
         sums.add(&values(0.0, 6.0), 1);
         assert_eq!(sums.means("loss"), [("loss".to_owned(), 3.0), ("accuracy".to_owned(), 0.75)]);
+    }
+
+    #[test]
+    fn squares_of_root_means_are_averaged() {
+        let mut sums = Sums::default();
+        for (value, rows) in [(2.0, 3), (6.0, 1)] {
+            sums.add(&[("root_mean_squared_error".to_owned(), value), ("auc".to_owned(), value)], rows);
+        }
+        let expected = [("auc".to_owned(), 3.0), ("root_mean_squared_error".to_owned(), 12_f64.sqrt())];
+        assert_eq!(sums.means("loss"), expected);
     }
 
     #[test]

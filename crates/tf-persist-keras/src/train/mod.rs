@@ -1,4 +1,4 @@
-//! Training of a compiled model: the signatures `train` and `evaluate`.
+//! Training of a compiled model: the signatures `train` and `evaluate`, and sometimes `finalize`.
 //!
 //! `train` is one step of Keras's `train_on_batch`: the model is called as in training, the loss and its gradients are
 //! computed, and the optimizer updates the weights. The metrics are those of the batch.
@@ -27,15 +27,19 @@ use optimizers::{Applied, Optimizer, OptimizerVariable, State};
 use outputs::{Judged, Output, outputs, signature_key};
 pub(crate) use restore::{optimizer_datasets, optimizer_values};
 
+use crate::config::Dialect;
 use crate::graph::{Function, Graph, Program, Resource, Signature, TensorRef};
 use crate::layers::{Argument, Arguments, Context, Masked, NamedLayer, Shared, Weight};
 use crate::reason::{Result, refuse};
 use crate::source::Source;
 
+/// The signature that ends a training; `FINALIZE_SIGNATURE` of tf-persist-core.
+const FINALIZE: &str = "finalize";
+
 /// What training adds to a model.
 #[derive(Debug)]
 pub(crate) struct Training {
-    /// `train` and `evaluate`.
+    /// `train` and `evaluate`; `finalize` if the optimizer averages the weights.
     pub(crate) signatures: Vec<Signature>,
     /// The variables of the optimizer, in the order in which files have them.
     pub(crate) variables: Vec<OptimizerVariable>,
@@ -85,7 +89,10 @@ fn build(
     shared: &Shared,
 ) -> Result<Training> {
     let compiled = Compiled::parse(config)?;
-    let optimizer = Optimizer::parse(&compiled.optimizer, source.dialect == crate::config::Dialect::Keras2)?;
+    let mut optimizer = Optimizer::parse(&compiled.optimizer, source.dialect == Dialect::Keras2)?;
+    if !optimizer.scales_loss() && restore::scales_loss(source)? {
+        optimizer.scale_loss();
+    }
     let weights = trainable(model, shared);
     if weights.is_empty() {
         refuse!("none of its weights is trainable");
@@ -94,7 +101,23 @@ fn build(
     let trainer = Trainer { source, model, compiled, weights: &weights, shared };
     let train = trainer.signature("train", program, Some(&applied))?;
     let evaluate = trainer.signature("evaluate", program, None)?;
-    Ok(Training { signatures: vec![train, evaluate], variables: applied.state.variables })
+    let mut signatures = vec![train, evaluate];
+    signatures.extend(finalize(program, shared, &applied)?);
+    Ok(Training { signatures, variables: applied.state.variables })
+}
+
+/// The signature that ends a training: it replaces the weights by their averages, as the optimizer does when `fit` of
+/// Keras ends. None if the optimizer does not average them.
+fn finalize(program: &Rc<Program>, shared: &Shared, applied: &Applied<'_>) -> Result<Option<Signature>> {
+    if !applied.averages() {
+        return Ok(None);
+    }
+    let graph = Graph::new(program);
+    shared.begin_graph();
+    let steps = graph.scoped("optimizer", || applied.finalize(&graph))?;
+    let function = Function { name: FINALIZE.to_owned(), graph, outputs: vec![steps] };
+    let outputs = vec!["steps".to_owned()];
+    Ok(Some(Signature { name: FINALIZE.to_owned(), inputs: Vec::new(), outputs, function }))
 }
 
 /// The trainable weights in the order of the model's layers, which is that of the optimizer's slots.

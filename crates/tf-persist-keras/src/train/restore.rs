@@ -2,11 +2,14 @@
 
 use std::collections::HashMap;
 
-use tf_persist_savedmodel::{Error, Result, Tensor};
+use serde_json::Value;
+use tf_persist_savedmodel::{DType, Error, Result, Tensor};
 
 use super::layout::layout_of;
 use super::optimizers::{Initial, OptimizerVariable, filled};
 use crate::archive::hdf5::{Dataset, Group};
+use crate::config::Dialect;
+use crate::convert::KerasModel;
 use crate::graph::Resource;
 use crate::reason::{self, Reason, refuse, shown_name};
 use crate::source::{Source, WeightLayout};
@@ -30,6 +33,51 @@ pub(super) fn check_state(source: &Source, variables: &[OptimizerVariable]) -> r
         if dtype != variable.dtype {
             refuse!("`{}` is {dtype} in the file, and {} in the model", variable.name, variable.dtype);
         }
+    }
+    Ok(())
+}
+
+/// Whether Keras 3 put a `LossScaleOptimizer` around the optimizer. It does so for a model of `mixed_float16`, and writes
+/// the state of both, but the config of the optimizer inside alone. So the state tells: the third variable is a count,
+/// where an optimizer alone has a slot of a weight, or no more.
+///
+/// # Errors
+/// If Keras trained the model: see [`check_inner`].
+pub(super) fn scales_loss(source: &Source) -> reason::Result<bool> {
+    if source.dialect != Dialect::Keras3 {
+        return Ok(false);
+    }
+    let State::Complete(datasets) = state(source)? else { return Ok(false) };
+    let is = |index: usize, dtype: DType| -> reason::Result<bool> {
+        let Some(dataset) = datasets.get(index) else { return Ok(false) };
+        Ok(dataset.shape().is_empty() && dataset.dtype()? == dtype)
+    };
+    if datasets.is_empty() {
+        let policy = source.model.pointer("/config/dtype/config/name").and_then(Value::as_str);
+        return Ok(policy == Some("mixed_float16"));
+    }
+    let scales = is(0, DType::Int64)? && is(1, DType::Float32)? && is(2, DType::Int64)?;
+    if scales {
+        check_inner(source, datasets.len())?;
+    }
+    Ok(scales)
+}
+
+/// Refuses the state of a `LossScaleOptimizer` that made steps. A `.keras` file has that of the optimizer inside twice,
+/// and Keras reads the second, which a file that is written back would have from before the training.
+fn check_inner(source: &Source, all: usize) -> reason::Result<()> {
+    let WeightLayout::Folders(root) = &source.weights else { return Ok(()) };
+    let inner = match root.group("optimizer/inner_optimizer/vars")? {
+        Some(group) => numbered(&group)?.len(),
+        None => 0,
+    };
+    // Before the first step, the two optimizers have an iteration and a learning rate each, or the inner one a schedule.
+    if inner > 0 && all != inner + 2 {
+        refuse!(
+            "it is of `mixed_float16`, so Keras put a `LossScaleOptimizer` around its optimizer, and a file with the state \
+             of both after training is not supported; compile the model again in Python and save it: the optimizer then \
+             begins anew"
+        );
     }
     Ok(())
 }
@@ -86,6 +134,16 @@ fn misfit(found: usize, wanted: usize) -> Reason {
 
 fn unsupported(source: &Source, reason: &Reason) -> Error {
     Error::Unsupported { path: source.path.clone(), reason: reason.to_string(), hint: None }
+}
+
+impl KerasModel {
+    /// Whether the file has the state of its optimizer. Keras does not write that of every optimizer.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn has_optimizer_state(&self) -> Result<bool> {
+        Ok(!optimizer_datasets(&self.source)?.is_empty())
+    }
 }
 
 /// What a file has of the state of an optimizer.

@@ -224,12 +224,25 @@ impl<'a> Applied<'a> {
         let Some(steps) = averages.overwrite else { return Ok(()) };
         let next = g.with_scalar(&iterations, 1.0, Graph::add_v2)?;
         let is_due = g.with_scalar(&g.with_scalar(&next, steps as f64, Graph::floor_mod)?, 0.0, Graph::equal)?;
-        let overwrite = |g: &Graph| {
-            for (index, weight) in self.weights.iter().enumerate() {
-                g.assign(weight.resource, &g.read_again(self.state.slot("average", index)?)?)?;
-            }
-            Ok(())
-        };
-        g.conditional("overwrite", &is_due, overwrite, |_| Ok(()))
+        g.conditional("overwrite", &is_due, |g| self.overwrite(g), |_| Ok(()))
+    }
+
+    /// Replaces the weights by their averages.
+    fn overwrite(&self, g: &Graph) -> Result<()> {
+        for (index, weight) in self.weights.iter().enumerate() {
+            g.assign(weight.resource, &g.read_again(self.state.slot("average", index)?)?)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the optimizer averages the weights.
+    pub(in crate::train) fn averages(&self) -> bool {
+        self.optimizer.common.averages.is_some()
+    }
+
+    /// Adds the nodes that end a training. Gives the number of its steps.
+    pub(in crate::train) fn finalize(&self, g: &Graph) -> Result<TensorRef> {
+        self.overwrite(g)?;
+        g.read_again(self.state.named("iteration")?)
     }
 }

@@ -102,7 +102,21 @@ pub(super) struct Scaling {
     growth_steps: i64,
 }
 
+/// The scale of the loss at first, and the steps after which it doubles, of a `LossScaleOptimizer` that does not say.
+const SCALING: Scaling = Scaling { initial: 32768.0, growth_steps: 2000 };
+
 impl Optimizer {
+    /// Whether a `LossScaleOptimizer` is around it.
+    pub(super) fn scales_loss(&self) -> bool {
+        self.scaling.is_some()
+    }
+
+    /// Puts a `LossScaleOptimizer` around it.
+    pub(super) fn scale_loss(&mut self) {
+        self.common.loss_scale = None;
+        self.scaling = Some(SCALING);
+    }
+
     pub(super) fn parse(object: &Object<'_>, is_keras2: bool) -> Result<Self> {
         if object.name == "LossScaleOptimizer" {
             let Some(inner) = object.get("inner_optimizer").and_then(Object::of) else {
@@ -112,8 +126,8 @@ impl Optimizer {
                 refuse!("the optimizer `LossScaleOptimizer` of Keras 2 is not supported");
             }
             object.only(&["name", "inner_optimizer", "initial_scale", "dynamic_growth_steps", "dynamic"])?;
-            let initial = object.float("initial_scale", 32768.0)?;
-            let growth_steps = object.int("dynamic_growth_steps", 2000)?;
+            let initial = object.float("initial_scale", SCALING.initial)?;
+            let growth_steps = object.int("dynamic_growth_steps", SCALING.growth_steps)?;
             let mut inner = Self::parse(&inner, is_keras2)?;
             if inner.scaling.is_some() {
                 refuse!("a `LossScaleOptimizer` is inside another");
