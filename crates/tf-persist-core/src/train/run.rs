@@ -14,7 +14,6 @@ use super::{Dataset, FINALIZE_SIGNATURE, Trainer, TrainingState, error_context};
 use crate::error::{Error, Hint, Result, TrainError};
 use crate::session::{LoadedModel, Signature};
 
-
 impl Trainer {
     /// Trains the model, which must be the one that this was made for, freshly loaded. Blocks until the training ends.
     /// `observe` is called for every event, and can stop the training.
