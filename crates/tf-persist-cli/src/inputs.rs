@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use tf_persist_core::tensor::json::without_byte_order_mark;
 use tf_persist_core::tensor::{npy, npz};
-use tf_persist_core::{DType, ModelError, SignatureDef, SignatureError, Tensor};
+use tf_persist_core::{ModelError, SignatureDef, SignatureError, Tensor};
 
 use crate::columns::{self, ColumnReader};
 use crate::error::{self, Hinted, UsageError};
@@ -107,23 +107,11 @@ pub(crate) fn reinterpreted(
 pub(crate) fn from_numpy(signature: &SignatureDef, name: String, array: Tensor) -> anyhow::Result<(String, Tensor)> {
     reinterpreted(signature, name, array).map_err(|error| {
         let hint = match &error {
-            ModelError::Signature(SignatureError::WrongDType { input, expected, .. }) => conversion(input, *expected),
+            ModelError::Signature(SignatureError::WrongDType { input, expected, .. }) => {
+                npy::conversion(input, *expected)
+            }
             _ => return error.into(),
         };
         Hinted { error: error.into(), hint }.into()
     })
-}
-
-/// How an array of an input gets a dtype, as `train` says it.
-fn conversion(name: &str, expected: DType) -> String {
-    match expected {
-        DType::BFloat16 => format!("give its bits: {name}.astype(ml_dtypes.bfloat16).view(\"uint16\")"),
-        DType::String => format!("give text: {name}.astype(\"U\")"),
-        // A quantised number is given as its raw number.
-        _ => {
-            let dtype = expected.name();
-            let dtype = dtype.strip_prefix('q').unwrap_or(dtype);
-            format!("convert it in numpy if that is intended: {name}.astype(\"{dtype}\")")
-        }
-    }
 }

@@ -98,11 +98,7 @@ fn as_dtype(source: &str, signature: &SignatureDef, name: &str, expected: DType,
         Error::Model(ModelError::Tensor(TensorError::InvalidData {
             source_name: source.to_owned(),
             reason: format!("array `{name}` is {given}, and signature `{}` takes {expected}", signature.name),
-            hint: Some(Hint::new(match expected {
-                DType::BFloat16 => format!("give its bits: {name}.astype(ml_dtypes.bfloat16).view(\"uint16\")"),
-                DType::String => format!("give bytes: {name}.astype(\"S\")"),
-                _ => format!("convert it in numpy if that is intended: {name}.astype(\"{expected}\")"),
-            })),
+            hint: Some(Hint::new(npy::conversion(name, expected))),
         }))
     })
 }

@@ -23,6 +23,21 @@ pub use write::{Plan, check_strings, write};
 use super::Tensor;
 use crate::dtype::DType;
 
+/// What makes numpy give an array of this name the dtype that an input takes, as a hint says it.
+#[must_use]
+pub fn conversion(name: &str, expected: DType) -> String {
+    match expected {
+        DType::BFloat16 => format!("give its bits: {name}.astype(ml_dtypes.bfloat16).view(\"uint16\")"),
+        DType::String => format!("give text: {name}.astype(\"U\")"),
+        // A quantised number is given as its raw number.
+        _ => {
+            let dtype = expected.name();
+            let dtype = dtype.strip_prefix('q').unwrap_or(dtype);
+            format!("convert it in numpy if that is intended: {name}.astype(\"{dtype}\")")
+        }
+    }
+}
+
 /// The tensor as the dtype that a signature declares, if the elements keep their bits.
 ///
 /// A file has no bfloat16 and no quantised types, so uint16 is taken as the bits of bfloat16, and an integer as the
