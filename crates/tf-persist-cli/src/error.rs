@@ -129,6 +129,20 @@ pub(crate) fn expecting_panics<T>(function: impl FnOnce() -> T) -> T {
     result
 }
 
+/// Leaves panics that are expected out of the output of a test, which would be long.
+#[cfg(all(test, feature = "columns"))]
+pub(crate) fn hide_expected_panics() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let report = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if !PANICS_ARE_EXPECTED.get() {
+                report(info);
+            }
+        }));
+    });
+}
+
 /// Reports a panic as a bug, without a backtrace.
 pub(crate) fn report_panics_as_bugs() {
     std::panic::set_hook(Box::new(|info| {

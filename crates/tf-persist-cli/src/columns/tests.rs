@@ -100,6 +100,7 @@ fn files_that_are_cut_off_are_refused() {
 /// error.
 #[test]
 fn changed_files_are_read_or_refused() {
+    crate::error::hide_expected_panics();
     let folder = Folder::new();
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     let mut random = move |below: usize| {
