@@ -90,8 +90,8 @@ impl ServerState {
         })))
     }
 
-    /// The settings of the server. The [page](crate::HttpSettings::page) is off where a platform has the path of the list
-    /// that it reads.
+    /// The settings of the server. The [page](crate::HttpSettings::page) is off where a platform has the path of the
+    /// list that it reads.
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.0.settings

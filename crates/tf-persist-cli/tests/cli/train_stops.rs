@@ -111,8 +111,8 @@ fn a_signal_before_the_first_step_leaves_nothing() {
         ran.exits_with(143).prints("nothing was trained");
         assert_eq!(dir.names(""), ["models"]);
     } else if ran.err().is_empty() {
-        // It was not caught yet. The first folder is there for a moment, to see that one can be made; a process that ends
-        // in this moment leaves it, empty, and the next one removes it.
+        // It was not caught yet. The first folder is there for a moment, to see that one can be made; a process that
+        // ends in this moment leaves it, empty, and the next one removes it.
         ran.exits_with(143);
         let left = dir.names("").into_iter().filter(|name| name != "models").collect::<Vec<_>>();
         assert!(left.iter().all(|name| name.starts_with(".out.tmp-") && dir.names(name).is_empty()), "{left:?}");

@@ -40,11 +40,11 @@ const OF_BATCHES: [&str; 33] = [
     "auc_pr",
 ];
 
-/// Whether the number of an epoch with this name is a mean of the numbers of its batches, and not what the metric is over
-/// all rows: of AUC or precision, for example, one cannot be computed from the other.
+/// Whether the number of an epoch with this name is a mean of the numbers of its batches, and not what the metric is
+/// over all rows: of AUC or precision, for example, one cannot be computed from the other.
 ///
-/// The name decides, since a signature does not say what its outputs are: that which Keras gives a metric, also with the
-/// name of an output in front or a number behind.
+/// The name decides, since a signature does not say what its outputs are: that which Keras gives a metric, also with
+/// the name of an output in front or a number behind.
 #[must_use]
 pub fn is_mean_of_batches(name: &str) -> bool {
     is_one_of(&OF_BATCHES, name)

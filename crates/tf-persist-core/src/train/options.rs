@@ -8,8 +8,8 @@ pub const TRAIN_SIGNATURE: &str = "train";
 /// The usual name of the signature that measures without training.
 pub const EVALUATE_SIGNATURE: &str = "evaluate";
 
-/// The name of the signature that replaces weights by their averages when the last epoch of a training has ended. It has
-/// no inputs.
+/// The name of the signature that replaces weights by their averages when the last epoch of a training has ended. It
+/// has no inputs.
 pub const FINALIZE_SIGNATURE: &str = "finalize";
 
 /// Options of a training. The default: signature `train`, one epoch of batches of 32 rows, shuffled with seed 0.

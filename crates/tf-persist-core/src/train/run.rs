@@ -171,8 +171,8 @@ impl Running<'_> {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// Replaces the weights by their averages, if the model says so. Keras does it after the last validation; here it is
-    /// before, so that what is measured is what is published.
+    /// Replaces the weights by their averages, if the model says so. Keras does it after the last validation; here it
+    /// is before, so that what is measured is what is published.
     fn finalize(&self) -> Result<()> {
         let Some(finalize) = &self.finalize else { return Ok(()) };
         finalize.run(Vec::<(&str, Tensor)>::new())?;

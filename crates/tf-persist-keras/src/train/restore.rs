@@ -37,9 +37,9 @@ pub(super) fn check_state(source: &Source, variables: &[OptimizerVariable]) -> r
     Ok(())
 }
 
-/// Whether Keras 3 put a `LossScaleOptimizer` around the optimizer. It does so for a model of `mixed_float16`, and writes
-/// the state of both, but the config of the optimizer inside alone. So the state tells: the third variable is a count,
-/// where an optimizer alone has a slot of a weight, or no more.
+/// Whether Keras 3 put a `LossScaleOptimizer` around the optimizer. It does so for a model of `mixed_float16`, and
+/// writes the state of both, but the config of the optimizer inside alone. So the state tells: the third variable is a
+/// count, where an optimizer alone has a slot of a weight, or no more.
 ///
 /// # Errors
 /// If Keras trained the model: see [`check_inner`].
@@ -71,7 +71,8 @@ fn check_inner(source: &Source, all: usize) -> reason::Result<()> {
         Some(group) => numbered(&group)?.len(),
         None => 0,
     };
-    // Before the first step, the two optimizers have an iteration and a learning rate each, or the inner one a schedule.
+    // Before the first step, the two optimizers have an iteration and a learning rate each, or the inner one a
+    // schedule.
     if inner > 0 && all != inner + 2 {
         refuse!(
             "it is of `mixed_float16`, so Keras put a `LossScaleOptimizer` around its optimizer, and a file with the state \

@@ -71,7 +71,8 @@ impl Piece {
 }
 
 /// Reads all files in their order, and calls a function with every piece in one of `workers`, each in a thread of its
-/// own. Returns the workers, and sentences about the files that end in the middle of a record or were deleted meanwhile.
+/// own. Returns the workers, and sentences about the files that end in the middle of a record or were deleted
+/// meanwhile.
 ///
 /// # Errors
 /// If a file cannot be read.

@@ -8,8 +8,8 @@ use super::Edges;
 use crate::as_text;
 use crate::sketch::{Distinct, Quantiles};
 
-/// Counts of a number, in the bins of a reference if there is one, and a sketch of its quantiles: numbers outside of the
-/// reference are all in one bin.
+/// Counts of a number, in the bins of a reference if there is one, and a sketch of its quantiles: numbers outside of
+/// the reference are all in one bin.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NumberTally {
@@ -213,8 +213,8 @@ impl NumberTally {
         self.distinct.estimate()
     }
 
-    /// The numbers at these ranks from 0 to 1: the upper edge of the bin where they are, or by the sketch if the bin has
-    /// much of the numbers or there are none.
+    /// The numbers at these ranks from 0 to 1: the upper edge of the bin where they are, or by the sketch if the bin
+    /// has much of the numbers or there are none.
     pub(crate) fn quantiles(&self, ranks: &[f64]) -> Vec<f64> {
         let sketched = self.quantiles.as_ref().map(|sketch| sketch.at(ranks)).unwrap_or_default();
         let (Some(edges), Some(Range { min, max })) = (&self.edges, self.range) else { return sketched };

@@ -71,8 +71,9 @@ fn flattened(node: &pb::NodeDef, shapes: &Shapes<'_>) -> Option<Vec<pb::NodeDef>
 /// Nodes that compute the shapes before and behind a product: `rows_shape` and `batch_shape`.
 ///
 /// Both come from the tensor itself, not from its declared shape: a request need not have the declared sizes, and a
-/// tensor with rows of another size must get to the product, which refuses it. A reshape to known sizes would not always:
-/// where another one follows, TensorFlow leaves it out. A tensor of one dimension has no height, and is refused.
+/// tensor with rows of another size must get to the product, which refuses it. A reshape to known sizes would not
+/// always: where another one follows, TensorFlow leaves it out. A tensor of one dimension has no height, and is
+/// refused.
 fn shapes_around(product: &pb::NodeDef, left: &str, columns: i32) -> Option<Vec<pb::NodeDef>> {
     let name = |what: &str| format!("{}/{what}", product.name);
     let int = || attr::dtype(DType::Int32);

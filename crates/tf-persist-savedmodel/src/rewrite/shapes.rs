@@ -43,7 +43,8 @@ impl<'n> Shapes<'n> {
         proto::whole_shape(&attr::constant(node)?.tensor_shape).ok()
     }
 
-    /// The last of the sizes in a tensor of such, if it is the same in every run, and how many sizes there are at least.
+    /// The last of the sizes in a tensor of such, if it is the same in every run, and how many sizes there are at
+    /// least.
     pub(super) fn last_of(&self, sizes: &str) -> Option<(usize, usize)> {
         let mut tensor = sizes;
         let mut before = 0;

@@ -4,8 +4,8 @@
 //! The kernel that computes a row, and its order of additions, can depend on the size of the batch and on the row's
 //! index in it. So one-row requests are made of real, random and extreme values and run alone. Then batches of every
 //! size are filled with them, from small to large, and each row of each output is compared with the single run, until a
-//! bit differs. Of the sizes before, requests share runs up to the smallest whose rows are about as fast as any, if that
-//! pays.
+//! bit differs. Of the sizes before, requests share runs up to the smallest whose rows are about as fast as any, if
+//! that pays.
 
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};

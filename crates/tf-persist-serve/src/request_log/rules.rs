@@ -78,8 +78,8 @@ impl LogRule {
         Ok(Self { rate, format, prefix })
     }
 
-    /// Whether its files would be below this folder. Either path may be relative to the working folder. No symbolic link
-    /// is followed.
+    /// Whether its files would be below this folder. Either path may be relative to the working folder. No symbolic
+    /// link is followed.
     pub(crate) fn is_below(&self, folder: Option<&Path>) -> bool {
         let Some(prefix) = &self.prefix else { return true };
         let climbs = prefix.components().any(|part| part == Component::ParentDir);
@@ -127,8 +127,8 @@ impl LogRule {
 }
 
 impl Destination {
-    /// One folder has one path, however it was named: its limit is kept by one writer, which also ends the files that an
-    /// earlier server left in it.
+    /// One folder has one path, however it was named: its limit is kept by one writer, which also ends the files that
+    /// an earlier server left in it.
     fn new(folder: &Path, prefix: String, format: RequestLogFormat) -> Self {
         Self { folder: path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf()), prefix, format }
     }

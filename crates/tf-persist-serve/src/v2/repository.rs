@@ -83,8 +83,8 @@ async fn until_loaded(models: &Models, name: &str, wanted: &[i64]) -> Result<(),
         let versions = models.status(name, None).unwrap_or_default();
         let missing =
             |found: &&VersionStatus| wanted.contains(&found.version) && found.state.for_clients() != State::Available;
-        // A failed one may be tried again later; whoever waits hears of the first attempt. One without an error that has
-        // ended is no longer wanted.
+        // A failed one may be tried again later; whoever waits hears of the first attempt. One without an error that
+        // has ended is no longer wanted.
         let is_pending =
             |found: &VersionStatus| matches!(found.state, State::Start | State::Loading) && found.error.is_none();
         if !versions.iter().filter(missing).any(is_pending) {

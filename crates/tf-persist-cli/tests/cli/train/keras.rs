@@ -1,4 +1,5 @@
-//! `train` of Keras files, and to Keras files. `make.py` made the models here, with what Keras's own `fit` makes of them.
+//! `train` of Keras files, and to Keras files. `make.py` made the models here, with what Keras's own `fit` makes of
+//! them.
 
 use std::fs;
 

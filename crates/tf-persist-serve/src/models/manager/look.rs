@@ -33,8 +33,8 @@ impl<T: Send + Sync + 'static> Manager<T> {
         self.looks.push(Look { model, polls, remote_polls, is_over: false, reply });
     }
 
-    /// Notes which looks are over after a poll. Versions that failed before are tried again: whoever asks for a look has
-    /// reason to believe that they load now.
+    /// Notes which looks are over after a poll. Versions that failed before are tried again: whoever asks for a look
+    /// has reason to believe that they load now.
     pub(super) fn end_looks(&mut self) {
         for look in self.looks.iter_mut().filter(|look| !look.is_over) {
             let Some(model) = self.models.get_mut(&look.model) else {
