@@ -100,11 +100,7 @@ fn answer_record(args: &RunArgs, model: &LoadedModel, record: &Record) -> anyhow
         bail!("requests of the kind `{kind}` are not run");
     }
     let signature = model.signature(record.signature())?;
-    let options = match (&args.outputs, record.output_filter()) {
-        (None, [_, ..]) => RunOptions::default().outputs(record.output_filter()),
-        _ => args.run_options(),
-    };
-    let outputs = signature.run_with(record.inputs(), &options.skip_shape_check(true))?;
+    let outputs = signature.run_with(record.inputs(), &options(args, record.output_filter()))?;
     let mut answer = Vec::new();
     write_outputs("answer", &mut answer, outputs.iter(), COLUMN)?;
     Ok(answer)
@@ -121,15 +117,19 @@ fn one(model: &LoadedModel, args: &RunArgs, source: &str, line: &[u8]) -> tf_per
     let definition = signature.definition();
     let inputs = request.tensors(&definition.name, &definition.input_tensors(), ExtraInputs::Refuse)?;
     let inputs = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor));
-    // A logged request names the outputs that its client asked for.
-    let options = match (&args.outputs, request.output_filter()) {
-        (None, filter @ [_, ..]) => RunOptions::default().outputs(filter),
-        _ => args.run_options(),
-    };
-    // As a server answers it.
-    let outputs = signature.run_with(inputs, &options.skip_shape_check(true))?;
+    let outputs = signature.run_with(inputs, &options(args, request.output_filter()))?;
     let layout = if form == Form::Row { ROW } else { COLUMN };
     let mut answer = Vec::new();
     write_outputs("answer", &mut answer, outputs.iter(), layout)?;
     Ok(answer)
+}
+
+/// Runs a request as a server answers it: for the outputs that a logged one asked for, unless the command line names
+/// some.
+fn options<'a>(args: &'a RunArgs, filter: &'a [String]) -> RunOptions<'a> {
+    let options = match (&args.outputs, filter) {
+        (None, [_, ..]) => RunOptions::default().outputs(filter),
+        _ => args.run_options(),
+    };
+    options.skip_shape_check(true)
 }

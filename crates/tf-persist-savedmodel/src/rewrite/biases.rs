@@ -62,7 +62,7 @@ impl<'a> Mover<'a> {
             return None;
         }
         let reshape = self.only_consumer(product).filter(|node| node.op == "Reshape")?;
-        let columns = self.columns(product)?;
+        let columns = self.shapes.columns(product)?;
         // Whatever the sizes of the request.
         let (last, rank) = self.shapes.last_of(reshape.input.get(1)?)?;
         if last != columns {
@@ -95,13 +95,6 @@ impl<'a> Mover<'a> {
         moved.input[0].clone_from(&added.last()?.name);
         added.iter_mut().for_each(|node| node.device.clone_from(&product.device));
         Some(Moved { reshape: moved, added })
-    }
-
-    /// The number of columns of a product: the size of its weights.
-    fn columns(&self, product: &pb::NodeDef) -> Option<usize> {
-        let weights = self.shapes.of_constant(product.input.get(1)?)?;
-        let transposed = product.attr.get("transpose_b").is_some_and(pb::AttrValue::b);
-        weights.get(usize::from(!transposed)).copied()
     }
 
     /// The only node that takes a node's output, once, as data; `None` if others name the node.

@@ -24,14 +24,15 @@ pub(super) fn drop_dead_edges(graph: &mut pb::GraphDef) {
     let takers = takers(&graph.node, &index);
     let marked = |is_first: &dyn Fn(&pb::NodeDef) -> bool| graph.node.iter().map(is_first).collect::<Vec<bool>>();
     // Of each node, whether it or one that it depends on may do more than compute, or may fail.
-    let acts = spread(marked(&|node| functions.acts(node)), |at| takers[at].clone());
+    let effects = marked(&|node| functions.acts(node));
+    let acts = spread(effects.clone(), |at| takers[at].clone());
     let may_fail = spread(marked(&|node| !NEVER_FAIL.contains(&node.op.as_str())), |at| takers[at].clone());
     // Whether one that depends on it may do more than compute.
     let sources = |at: usize| {
         let inputs = graph.node[at].input.iter();
         inputs.filter_map(|input| index.get(node_of(input)).copied()).collect::<Vec<_>>()
     };
-    let leads_to_effect = spread(marked(&|node| functions.acts(node)), sources);
+    let leads_to_effect = spread(effects, sources);
     let is_dead = |input: &str, taker: usize| {
         let source = index.get(node_of(input)).copied().filter(|_| is_control(input));
         source.is_some_and(|source| !(acts[source] || may_fail[source] && leads_to_effect[taker]))

@@ -1,12 +1,12 @@
 //! A transpose of a transpose, and a reshape of a reshape, become one, or none where they undo each other.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use tf_persist_proto::tensorflow as pb;
 
 use super::biases::is_activation;
 use super::effects::has_control_flow;
-use super::shapes::integers;
+use super::shapes::{Shapes, integers};
 use crate::dtype::DType;
 use crate::graph::{attr, free_name, is_control, tensor_of};
 use crate::tensor::{Tensor, proto};
@@ -53,18 +53,18 @@ struct Merged {
 }
 
 struct View<'g> {
-    nodes: HashMap<&'g str, &'g pb::NodeDef>,
-    asked: &'g HashSet<String>,
+    names: HashSet<&'g str>,
+    shapes: Shapes<'g>,
 }
 
 impl<'g> View<'g> {
     fn new(nodes: &'g [pb::NodeDef], asked: &'g HashSet<String>) -> Self {
-        Self { nodes: nodes.iter().map(|node| (node.name.as_str(), node)).collect(), asked }
+        Self { names: nodes.iter().map(|node| node.name.as_str()).collect(), shapes: Shapes::new(nodes, asked) }
     }
 
     /// The node whose first output this tensor is, unless a request may give the tensor.
     fn producer(&self, tensor: &str) -> Option<&'g pb::NodeDef> {
-        self.nodes.get(tensor_of(tensor)).copied().filter(|node| !self.asked.contains(&node.name))
+        self.shapes.node(tensor).filter(|node| node.name == tensor_of(tensor))
     }
 
     /// The integers in a constant that waits for nothing.
@@ -102,7 +102,7 @@ impl<'g> View<'g> {
         }
         before?;
         let axes: Vec<i32> = combined.iter().map(|axis| i32::try_from(*axis).ok()).collect::<Option<_>>()?;
-        let name = free_name(&format!("{}/permutation", node.name), |name| self.nodes.contains_key(name));
+        let name = free_name(&format!("{}/permutation", node.name), |name| self.names.contains(name));
         let mut constant = attr::const_node(&name, proto::to_proto(&Tensor::from_slice(&[axes.len()], &axes).ok()?));
         constant.device.clone_from(&node.device);
         let mut merged = with_source(node, source);
@@ -178,12 +178,8 @@ impl<'g> View<'g> {
         }
     }
 
-    /// The columns of a matrix product with constant weights.
-    fn columns(&self, node: &pb::NodeDef) -> Option<i64> {
-        let weights = proto::whole_shape(&attr::constant(self.producer(node.input.get(1)?)?)?.tensor_shape).ok()?;
-        let transposed = node.attr.get("transpose_b").is_some_and(pb::AttrValue::b);
-        let [rows, columns] = weights[..] else { return None };
-        i64::try_from(if transposed { rows } else { columns }).ok().filter(|size| *size > 0)
+    fn columns(&self, product: &pb::NodeDef) -> Option<i64> {
+        i64::try_from(self.shapes.columns(product)?).ok().filter(|size| *size > 0)
     }
 
     /// The node of a tensor, or the one before it that has the same shape.

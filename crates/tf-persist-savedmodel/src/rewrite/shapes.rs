@@ -43,6 +43,13 @@ impl<'n> Shapes<'n> {
         proto::whole_shape(&attr::constant(node)?.tensor_shape).ok()
     }
 
+    /// The number of columns of a matrix product with constant weights.
+    pub(super) fn columns(&self, product: &pb::NodeDef) -> Option<usize> {
+        let weights = self.of_constant(product.input.get(1)?)?;
+        let transposed = product.attr.get("transpose_b").is_some_and(pb::AttrValue::b);
+        weights.get(usize::from(!transposed)).copied()
+    }
+
     /// The last of the sizes in a tensor of such, if it is the same in every run, and how many sizes there are at
     /// least.
     pub(super) fn last_of(&self, sizes: &str) -> Option<(usize, usize)> {
@@ -87,7 +94,7 @@ impl<'n> Shapes<'n> {
     }
 
     /// The node of a tensor, unless a request may give the tensor.
-    fn node(&self, tensor: &str) -> Option<&'n pb::NodeDef> {
+    pub(super) fn node(&self, tensor: &str) -> Option<&'n pb::NodeDef> {
         let node = *self.nodes.get(node_of(tensor)).filter(|_| !is_control(tensor))?;
         (!self.asked.contains(&node.name)).then_some(node)
     }

@@ -35,9 +35,12 @@ pub(crate) fn drop_unreached(definition: &mut pb::MetaGraphDef) {
     };
     let graph = definition.graph_def.mut_or_insert_default();
     let mut nodes = nodes.into_iter();
+    let before = graph.node.len();
     graph.node.retain(|_| nodes.next().unwrap_or(true));
-    let left: BTreeSet<String> = graph.node.iter().map(|node| node.name.clone()).collect();
-    graph.node.iter_mut().for_each(|node| drop_colocations(node, &left));
+    if graph.node.len() < before {
+        let left: BTreeSet<String> = graph.node.iter().map(|node| node.name.clone()).collect();
+        graph.node.iter_mut().for_each(|node| drop_colocations(node, &left));
+    }
     if let Some(library) = graph.library.as_mut() {
         library.function.retain(|function| functions.contains(&function.signature.name));
     }

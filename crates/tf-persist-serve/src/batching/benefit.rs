@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::latency::LatencyEstimator;
 
 /// The cost of combining one request with others and distributing its outputs.
-const BATCH_OVERHEAD: Duration = Duration::from_micros(4);
+pub(super) const BATCH_OVERHEAD: Duration = Duration::from_micros(4);
 
 /// Requests until sharing is tried again after it did not pay.
 const RETRY_AFTER: u32 = 512;

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use tf_persist_core::{DType, ModelError, Signature, Tensor};
 
 use super::batchable::VerifiedBatches;
+use super::benefit::BATCH_OVERHEAD;
 use super::concat::{concat, split};
 use super::execute::run_untimed;
 use super::policy::BatchPolicy;
@@ -37,9 +38,6 @@ const MIN_ROWS: usize = 8;
 
 /// A larger batch must be faster by this factor: until it is full, requests wait for one another.
 const WORTHWHILE: f64 = 1.1;
-
-/// The cost of combining one request with others and distributing its outputs.
-const BATCH_OVERHEAD: Duration = Duration::from_micros(4);
 
 /// Measures in a low-priority thread.
 pub(super) fn spawn(state: &Arc<SignatureState>, signature: Signature, sample: InferenceRequest) {

@@ -53,9 +53,13 @@ pub(crate) fn freeze(
     values: &CheckpointReader,
 ) -> Result<()> {
     let initialized = assigned_by_init_op(definition, kept);
-    refuse_written(file, definition, kept, &initialized)?;
-    refuse_other_handles(file, definition, kept)?;
-    refuse_statistics(file, definition)?;
+    {
+        let graph = Graph::new(&definition.graph_def);
+        let names: BTreeSet<&str> = kept.iter().map(|item| node_of(&item.holder)).collect();
+        refuse_written(file, definition, &graph, &names, &initialized)?;
+        refuse_other_handles(file, definition, &graph, &names)?;
+        refuse_statistics(file, definition, &graph)?;
+    }
     let kept: Vec<&Restored> = kept.iter().filter(|item| !initialized.contains(node_of(&item.holder))).collect();
     let graph = definition.graph_def.mut_or_insert_default();
     let total = kept.iter().flat_map(|item| &item.tensors).filter_map(|tensor| values.index().get(&tensor.key));
@@ -101,16 +105,15 @@ fn unsupported(file: &Path, reason: String) -> Error {
 fn refuse_written(
     file: &Path,
     definition: &pb::MetaGraphDef,
-    kept: &[Restored],
+    graph: &Graph<'_>,
+    names: &BTreeSet<&str>,
     initialized: &BTreeSet<String>,
 ) -> Result<()> {
-    let graph = Graph::new(&definition.graph_def);
-    let names: BTreeSet<&str> = kept.iter().map(|item| node_of(&item.holder)).collect();
     let is_user = |name: &&String| name.as_str() != InitSource::Signature.name();
     let (mut reading, mut written) = (Vec::new(), None);
     for name in definition.signature_def.keys().filter(is_user) {
-        let roots = signature_roots(definition, &graph, name);
-        let writes = WrittenVariables::new(&graph, &Reachable::new(&graph, roots.iter().map(String::as_str)));
+        let roots = signature_roots(definition, graph, name);
+        let writes = WrittenVariables::new(graph, &Reachable::new(graph, roots.iter().map(String::as_str)));
         match names.iter().find_map(|variable| Some((*variable, writes.op(variable)?))) {
             None => reading.push(name.as_str()),
             Some((variable, op)) => drop(written.get_or_insert((name, variable, op.to_owned()))),
@@ -128,8 +131,7 @@ fn refuse_written(
             .then(|| Hint::new("leave that signature out").set_to("signatures", reading.join(",")));
         return Err(Error::CannotExport { path, reason, hint: others.or(hint) });
     }
-    let writes =
-        WrittenVariables::new(&graph, &Reachable::new(&graph, init_ops(definition).iter().map(String::as_str)));
+    let writes = WrittenVariables::new(graph, &Reachable::new(graph, init_ops(definition).iter().map(String::as_str)));
     let mut constants = names.iter().filter(|name| !initialized.contains(**name));
     match constants.find_map(|variable| Some((*variable, writes.op(variable)?))) {
         None => Ok(()),
@@ -147,9 +149,12 @@ fn refuse_written(
 }
 
 /// Refuses variables that another node holds as well, by their shared name: what it writes would not be read any more.
-fn refuse_other_handles(file: &Path, definition: &pb::MetaGraphDef, kept: &[Restored]) -> Result<()> {
-    let graph = Graph::new(&definition.graph_def);
-    let names: BTreeSet<&str> = kept.iter().map(|item| node_of(&item.holder)).collect();
+fn refuse_other_handles(
+    file: &Path,
+    definition: &pb::MetaGraphDef,
+    graph: &Graph<'_>,
+    names: &BTreeSet<&str>,
+) -> Result<()> {
     let holders = names.iter().filter_map(|name| graph.node(name));
     let identities: HashMap<_, &str> = holders.map(|node| (variable_identity(node), node.name.as_str())).collect();
     let others = graph.nodes.iter().filter(|node| !names.contains(node.name.as_str()));
@@ -165,8 +170,7 @@ fn refuse_other_handles(file: &Path, definition: &pb::MetaGraphDef, kept: &[Rest
 
 /// Refuses signatures that give the mean or the variance of a batch normalisation: with constants, TensorFlow makes it
 /// an op that has the first output alone, and every run fails.
-fn refuse_statistics(file: &Path, definition: &pb::MetaGraphDef) -> Result<()> {
-    let graph = Graph::new(&definition.graph_def);
+fn refuse_statistics(file: &Path, definition: &pb::MetaGraphDef, graph: &Graph<'_>) -> Result<()> {
     let is_normalisation = |tensor: &str| graph.node(tensor).is_some_and(|node| node.op.starts_with("FusedBatchNorm"));
     let outputs = definition.signature_def.values().flat_map(|signature| signature.outputs.values());
     let mut tensors = outputs.filter(|info| info.has_name()).map(pb::TensorInfo::name);
