@@ -145,6 +145,27 @@ def far_mean(folder: Path) -> None:
     save(folder, module, call, spec(None, 1, 1, 16))
 
 
+def small_images(folder: Path) -> None:
+    """A convolution without padding of images of any size, and a factor for each channel."""
+    module = Model(kernel=weights(3, 3, 3, 4), factor=weights(4))
+
+    def call(x: tf.Tensor) -> tf.Tensor:
+        factor = module.all["factor"]
+        return tf.nn.relu(tf.nn.conv2d(x, module.all["kernel"], 1, "VALID") * factor + factor)
+
+    save(folder, module, call, spec(None, None, None, 3))
+
+
+def small_images_biased(folder: Path) -> None:
+    """The same with a bias alone, which TensorFlow fuses with the convolution."""
+    module = Model(kernel=weights(3, 3, 3, 4), bias=weights(4))
+
+    def call(x: tf.Tensor) -> tf.Tensor:
+        return tf.nn.relu(tf.nn.bias_add(tf.nn.conv2d(x, module.all["kernel"], 1, "VALID"), module.all["bias"]))
+
+    save(folder, module, call, spec(None, None, None, 3))
+
+
 def save1(folder: Path, build: Callable[[], tuple[Tensors, Tensors]]) -> None:
     """Saves a graph of TensorFlow 1 with its control flow."""
     tf1.disable_control_flow_v2()
@@ -212,6 +233,7 @@ def main(folder: Path) -> None:
     """Writes all models."""
     # The control flow of TensorFlow 1 is for the process: its models come last.
     modern = [effects_in_order, two_handles, growing_loop, batch_product, bias_of_a_vector, three_transposes, far_mean]
+    modern += [small_images, small_images_biased]
     for make in [*modern, gather_in_a_loop, initialised_in_a_loop, colocated_branches, statistics]:
         make(folder / make.__name__)
 

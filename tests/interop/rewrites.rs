@@ -3,7 +3,9 @@
 
 use std::path::Path;
 
-use tf_persist_core::{LoadOptions, LoadedModel, Optimize, RunOptions, SaveOptions, SavedModel, Tensor};
+use tf_persist_core::{
+    ErrorKind, LoadOptions, LoadedModel, ModelErrorKind, Optimize, RunOptions, SaveOptions, SavedModel, Tensor,
+};
 
 use crate::python;
 
@@ -57,6 +59,7 @@ fn models_that_are_easily_changed_answer_the_same() {
         ("bias_of_a_vector", vec![floats(&[2, 3, 4]), floats(&[4]), floats(&[3, 4])]),
         ("three_transposes", vec![floats(&[2, 3, 4]), floats(&[2, 3]), floats(&[2, 1, 3, 4])]),
         ("far_mean", vec![filled(&[2, 1, 1, 16], 128.0), floats(&[1, 1, 1, 16])]),
+        ("small_images", vec![floats(&[1, 5, 5, 3]), floats(&[1, 3, 50, 3]), floats(&[1, 2, 50, 3])]),
         ("gather_in_a_loop", vec![int(4), int(0)]),
         ("initialised_in_a_loop", vec![int(3)]),
         ("colocated_branches", vec![floats(&[2, 3]), filled(&[1, 3], 1.0)]),
@@ -88,5 +91,23 @@ fn models_that_are_easily_changed_answer_the_same() {
             }
         }
         assert!(answers > 0, "{name}");
+    }
+}
+
+/// An image smaller than a kernel is refused, whether TensorFlow computes a convolution alone or with a bias. Without a
+/// check, the second answers with memory that nobody wrote.
+#[test]
+fn images_smaller_than_a_kernel_are_refused() {
+    let work = tempfile::tempdir().unwrap();
+    python::run("checks.make_rewrite_models", [work.path()]);
+    let folder = work.path().join("small_images_biased");
+    for optimize in [Optimize::Off, Optimize::On] {
+        let model = load(&folder, optimize);
+        let run = |shape: &[usize]| model.default_signature().unwrap().run([("x", floats(shape))]);
+        assert_eq!(run(&[1, 3, 50, 3]).unwrap()["y"].shape(), [1, 1, 48, 4]);
+        let error = run(&[1, 2, 50, 3]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Model(ModelErrorKind::WrongAnswer));
+        let message = "output `y` of signature `serving_default` is of the shape [-1, -1, -1, 4], and TensorFlow gave [1, 2, 50, 3]";
+        assert_eq!(error.to_string(), message);
     }
 }

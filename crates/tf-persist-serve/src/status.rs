@@ -86,6 +86,7 @@ fn code(kind: ModelErrorKind) -> Code {
         | ModelErrorKind::ConflictingInput
         | ModelErrorKind::WrongDType
         | ModelErrorKind::WrongShape
+        | ModelErrorKind::WrongAnswer
         | ModelErrorKind::UnknownOutput
         | ModelErrorKind::NothingToRun
         | ModelErrorKind::InvalidShape

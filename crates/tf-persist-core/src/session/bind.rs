@@ -6,7 +6,7 @@ use tf_persist_savedmodel::DType;
 use tf_persist_savedmodel::PartialShape;
 use tf_persist_savedmodel::error::{Error, Result, SignatureError, TensorError};
 use tf_persist_savedmodel::internals::{NamedTensor, is_operation_name};
-use tf_persist_savedmodel::saved_model::{SignatureDef, parse_tensor_name};
+use tf_persist_savedmodel::saved_model::{SignatureDef, TensorInfo, TensorKind, parse_tensor_name};
 use tf_persist_savedmodel::tensor::Tensor;
 
 use crate::ffi::{Port, Session};
@@ -29,6 +29,8 @@ pub(super) struct Binding {
     pub(super) is_plain: bool,
     /// Whether all ops that it reaches check shapes themselves; computed on first use.
     pub(super) checks_shapes: OnceLock<bool>,
+    /// Whether a convolution in it may have nothing to compute; computed on first use.
+    pub(super) may_compute_nothing: OnceLock<bool>,
     /// Calls that are known to be complete.
     complete: Mutex<Vec<Call>>,
 }
@@ -49,9 +51,19 @@ pub(super) struct Input {
     pub(super) default: Option<Tensor>,
 }
 
+impl Input {
+    /// Whether it may be an image of any size, perhaps as a file's bytes.
+    pub(super) fn has_open_sizes(&self) -> bool {
+        let is_open = |sizes: &[Option<u64>]| sizes.iter().skip(1).any(Option::is_none);
+        self.dtype == DType::String || self.shape.sizes().is_none_or(is_open)
+    }
+}
+
 /// One tensor that the caller gets.
 pub(super) struct Output {
     pub(super) name: String,
+    /// The declared shape.
+    pub(super) shape: PartialShape,
     pub(super) source: Result<Source, Unusable>,
 }
 
@@ -78,7 +90,7 @@ pub(super) enum Unusable {
 }
 
 impl Binding {
-    pub(super) fn new(session: &Session, definition: &SignatureDef) -> Self {
+    pub(super) fn new<'d>(session: &Session, definition: &'d SignatureDef) -> Self {
         let mut feeds = Slots::default();
         let mut inputs = Vec::new();
         for part in definition.inputs.iter().flat_map(|(key, info)| info.parts(key)) {
@@ -93,13 +105,22 @@ impl Binding {
         }
         let mut fetches = Slots::default();
         let mut outputs = Vec::new();
-        for part in definition.outputs.iter().flat_map(|(key, info)| info.parts(key)) {
+        let parts = |(key, info): &'d (String, TensorInfo)| {
+            // Parts of a tensor that is not dense have shapes of their own.
+            let shape = if matches!(info.kind, TensorKind::Dense { .. }) {
+                info.shape.clone()
+            } else {
+                PartialShape::unknown()
+            };
+            info.parts(key).into_iter().map(move |part| (part, shape.clone()))
+        };
+        for (part, shape) in definition.outputs.iter().flat_map(parts) {
             let found = fetches.insert(session, &part);
             let source = found.and_then(|(fetch, dtype)| {
                 supported(dtype)?;
                 Ok(Source { fetch, feed: feeds.find(part.tensor) })
             });
-            outputs.push(Output { name: part.name, source });
+            outputs.push(Output { name: part.name, shape, source });
         }
         let is_plain = |output: &Output| output.source.as_ref().is_ok_and(|source| source.feed.is_none());
         Self {
@@ -110,6 +131,7 @@ impl Binding {
             feeds: feeds.ports,
             fetches: fetches.ports,
             checks_shapes: OnceLock::new(),
+            may_compute_nothing: OnceLock::new(),
             complete: Mutex::default(),
         }
     }

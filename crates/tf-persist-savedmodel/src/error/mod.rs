@@ -147,6 +147,8 @@ pub enum ErrorKind {
     ConflictingInput,
     WrongDType,
     WrongShape,
+    /// [`SignatureError::WrongAnswer`]
+    WrongAnswer,
     UnknownOutput,
     Unfetchable,
     NothingToRun,

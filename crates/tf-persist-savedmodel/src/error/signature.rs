@@ -68,6 +68,20 @@ pub enum SignatureError {
         given: Vec<usize>,
     },
 
+    /// TensorFlow gave an output a shape that the signature rules out, in memory that nobody wrote: oneDNN's
+    /// convolutions do where their result would be empty.
+    #[error("output `{output}` of signature `{signature}` is of the shape {expected}, and TensorFlow gave {given:?}")]
+    WrongAnswer {
+        /// The signature.
+        signature: String,
+        /// The output.
+        output: String,
+        /// The declared shape; -1 is any size.
+        expected: PartialShape,
+        /// The shape of the answer.
+        given: Vec<usize>,
+    },
+
     /// No signature output has that name.
     #[error("there is no output `{output}`; {}", list("the outputs are", available))]
     UnknownOutput {
@@ -110,6 +124,7 @@ impl SignatureError {
             Self::ConflictingInput { .. } => ErrorKind::ConflictingInput,
             Self::WrongDType { .. } => ErrorKind::WrongDType,
             Self::WrongShape { .. } => ErrorKind::WrongShape,
+            Self::WrongAnswer { .. } => ErrorKind::WrongAnswer,
             Self::UnknownOutput { .. } => ErrorKind::UnknownOutput,
             Self::Unfetchable { .. } => ErrorKind::Unfetchable,
             Self::NothingToRun { .. } => ErrorKind::NothingToRun,
@@ -128,6 +143,9 @@ impl SignatureError {
             Self::Unfetchable { others, .. } if !others.is_empty() => {
                 let text = format!("ask for other outputs, such as {}", names(others));
                 Some(Hint::new(text).set_to("outputs", others.join(",")))
+            }
+            Self::WrongAnswer { .. } => {
+                Some("an input was too small for a convolution without padding: give a larger one".into())
             }
             Self::NothingToRun { signature } => Some(
                 format!("Python runs its side effects: tf.saved_model.load(PATH).signatures[\"{signature}\"]()").into(),

@@ -1,4 +1,4 @@
-//! Which signatures may be fed any shape.
+//! Which signatures may be fed any shape, and which answers are compared with their declaration.
 //!
 //! TensorFlow's session does not check the shapes of inputs: its ops do. Most refuse wrong shapes; some, such as
 //! oneDNN's convolutions, end the process. Python's session therefore compares inputs with the placeholders' shapes, as
@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 
-use crate::graph::view::{IndexedGraph, find_reachable};
+use crate::graph::view::{AttrView, IndexedGraph, NodeView, find_reachable};
 use crate::ops::checks_shapes;
 use crate::saved_model::{MetaGraph, SavedModel, SignatureDef};
 
@@ -17,4 +17,15 @@ pub fn are_checked_by_ops(model: &SavedModel, meta_graph: &MetaGraph, signature:
     let functions: HashSet<&str> = graph.functions.iter().map(|function| function.name).collect();
     let is_unknown = |op: &str| !checks_shapes(op) && !functions.contains(op);
     find_reachable(&graph, &signature.fed_nodes(), &signature.fetched_nodes(), |node| is_unknown(node.op)).is_none()
+}
+
+/// Whether a run of the signature reaches a convolution whose result may be smaller than its input, in functions too.
+///
+/// Where it would be empty, oneDNN gives it the shape of the input, and memory that nobody wrote.
+pub fn has_shrinking_convolution(model: &SavedModel, meta_graph: &MetaGraph, signature: &SignatureDef) -> bool {
+    const CONVOLUTIONS: [&str; 4] = ["Conv2D", "Conv3D", "DepthwiseConv2dNative", "_FusedConv2D"];
+    let graph = IndexedGraph::new(model.meta_graph_bytes(meta_graph));
+    let is_padded = |node: &NodeView<'_>| node.attr("padding").and_then(AttrView::bytes) == Some(b"SAME");
+    let shrinks = |node: &NodeView<'_>| CONVOLUTIONS.contains(&node.op) && !is_padded(node);
+    find_reachable(&graph, &signature.fed_nodes(), &signature.fetched_nodes(), shrinks).is_some()
 }
