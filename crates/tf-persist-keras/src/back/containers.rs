@@ -15,6 +15,7 @@ use crate::config::Dialect;
 use crate::layers::{NamedLayer, Place, Weight};
 use crate::reason;
 use crate::source::Source;
+use crate::train;
 use crate::weights::{self, TOP_LEVEL, by_layer};
 
 /// A model with the values of its weights.
@@ -45,9 +46,12 @@ impl Model<'_> {
             values.push((weight, weights::read(source, weight, dataset)?));
         }
         let mut tree = self.checked(folders(values, source.dialect))?;
+        let before_inner = train::before_inner(self.optimizer)?;
         for (number, dataset) in self.optimizer.iter().enumerate() {
             let value = dataset.read()?;
-            self.checked(tree.insert(&format!("optimizer/vars/{number}"), value).map(|_| ()))?;
+            for path in optimizer_paths(number, before_inner) {
+                self.checked(tree.insert(&path, value.clone()).map(|_| ()))?;
+            }
         }
         Ok(KerasFile::Archive(entries, tree))
     }
@@ -121,6 +125,14 @@ pub(super) fn entries(config: &Value, keras_version: &str) -> Vec<(String, Bytes
     let metadata = json!({"keras_version": keras_version});
     let entry = |name: &str, value: &Value| (name.to_owned(), Bytes::from(value.to_string()));
     vec![entry("metadata.json", &metadata), entry("config.json", config)]
+}
+
+/// Where a `.keras` file has a variable of an optimizer. One of the optimizer inside a `LossScaleOptimizer`, which has
+/// `before_inner` of its own, is there twice, and Keras takes the value from the second place.
+pub(super) fn optimizer_paths(number: usize, before_inner: Option<usize>) -> Vec<String> {
+    let inner = before_inner.and_then(|before| number.checked_sub(before));
+    let again = inner.map(|number| format!("optimizer/inner_optimizer/vars/{number}"));
+    std::iter::once(format!("optimizer/vars/{number}")).chain(again).collect()
 }
 
 /// The version of Keras that a file is of; the lowest that writes such files if it does not tell.

@@ -11,7 +11,7 @@ use tf_persist_proto::bytes::Bytes;
 use tf_persist_savedmodel::checkpoint::CheckpointReader;
 use tf_persist_savedmodel::{Error, Hint, Result, SavedModel, Tensor, printable};
 
-use super::containers::named;
+use super::containers::{named, optimizer_paths};
 use super::keras_file::{Container, Copied, KerasFile, copy};
 use super::original::original;
 use super::table::{Entry, Table};
@@ -36,15 +36,16 @@ const MAX_FILE: u64 = 256 << 20;
 
 /// The files in `assets.extra` for a model from a Keras file, by their paths in it.
 pub(crate) fn files(source: &Source, entries: Vec<Entry>) -> Result<Vec<(String, Vec<u8>)>> {
-    let paths: HashSet<&str> = entries.iter().map(|entry| entry.path.as_str()).collect();
+    let paths = paths(&entries);
     let keeps_optimizer = keeps_optimizer(source, &entries)?;
     let mut left = MAX_KEPT_TOTAL;
     let file = original(source, &mut |path, dataset| {
         let size = bytes(dataset);
-        if keeps_optimizer && is_optimizer(path) && !paths.contains(path) {
+        let is_replaced = paths.contains(path);
+        if keeps_optimizer && is_optimizer(path) && !is_replaced {
             return Ok(Copied::Same);
         }
-        if paths.contains(path) || is_optimizer(path) || size > MAX_KEPT.min(left) {
+        if is_replaced || is_optimizer(path) || size > MAX_KEPT.min(left) {
             return Ok(Copied::LeftOut);
         }
         left -= size;
@@ -73,6 +74,24 @@ pub(crate) fn files(source: &Source, entries: Vec<Entry>) -> Result<Vec<(String,
     }
     files.extend(archived.into_iter().map(|(name, contents)| (name, contents.to_vec())));
     Ok(files.into_iter().map(|(name, contents)| (format!("{FOLDER}/{name}"), contents)).collect())
+}
+
+/// Where the datasets are that the values of variables replace.
+pub(super) fn paths(entries: &[Entry]) -> HashSet<String> {
+    let before_inner = before_inner(entries.iter());
+    entries.iter().flat_map(|entry| entry_paths(entry, before_inner)).collect()
+}
+
+/// Where the dataset of a variable is, perhaps twice: see [`optimizer_paths`].
+fn entry_paths(entry: &Entry, before_inner: Option<usize>) -> Vec<String> {
+    let number = entry.path.strip_prefix("optimizer/vars/").and_then(|number| number.parse().ok());
+    number.map_or_else(|| vec![entry.path.clone()], |number| optimizer_paths(number, before_inner))
+}
+
+/// How many variables a `LossScaleOptimizer` has before those of the optimizer inside it. None for another optimizer.
+fn before_inner<'e>(entries: impl Iterator<Item = &'e Entry>) -> Option<usize> {
+    let last = entries.filter(|entry| entry.layer.is_none()).position(|entry| entry.weight == "dynamic_scale")?;
+    Some(last + 1)
 }
 
 /// No fewer than the bytes of a dataset.
@@ -179,10 +198,14 @@ pub(super) fn add(tree: &mut Group, values: &[(&Entry, Tensor)], has_optimizer: 
         tree.remove("optimizer_weights");
     }
     let mut optimizer = Vec::new();
+    let before_inner = before_inner(values.iter().map(|(entry, _)| *entry));
     for (entry, value) in values {
-        match entry.path.strip_prefix("optimizer_weights/") {
-            Some(name) => optimizer.push((name.to_owned(), value.clone())),
-            None => drop(tree.insert(&entry.path, value.clone())?),
+        if let Some(name) = entry.path.strip_prefix("optimizer_weights/") {
+            optimizer.push((name.to_owned(), value.clone()));
+            continue;
+        }
+        for path in entry_paths(entry, before_inner) {
+            tree.insert(&path, value.clone())?;
         }
     }
     if optimizer.is_empty() {

@@ -11,7 +11,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -210,7 +210,7 @@ fn like_file(model: &SavedModel, like: &KerasModel) -> Result<KerasFile> {
         entry.key = key.map(|key| (*key).to_owned()).unwrap_or_default();
     }
     let values = extra::values(model, &entries)?;
-    let paths: HashSet<&str> = entries.iter().map(|entry| entry.path.as_str()).collect();
+    let paths = extra::paths(&entries);
     // The state of an optimizer that no variable has stays as it is.
     let keeps_optimizer = extra::keeps_optimizer(&like.source, &entries)?;
     let has_optimizer = entries.iter().any(|entry| entry.layer.is_none());

@@ -25,7 +25,7 @@ use losses::Loss;
 use metrics::{Compared, Metric};
 use optimizers::{Applied, Optimizer, OptimizerVariable, State};
 use outputs::{Judged, Output, outputs, signature_key};
-pub(crate) use restore::{optimizer_datasets, optimizer_values};
+pub(crate) use restore::{before_inner, optimizer_datasets, optimizer_values};
 
 use crate::config::Dialect;
 use crate::graph::{Function, Graph, Program, Resource, Signature, TensorRef};

@@ -38,49 +38,33 @@ pub(super) fn check_state(source: &Source, variables: &[OptimizerVariable]) -> r
 }
 
 /// Whether Keras 3 put a `LossScaleOptimizer` around the optimizer. It does so for a model of `mixed_float16`, and
-/// writes the state of both, but the config of the optimizer inside alone. So the state tells: the third variable is a
-/// count, where an optimizer alone has a slot of a weight, or no more.
-///
-/// # Errors
-/// If Keras trained the model: see [`check_inner`].
+/// writes the state of both, but the config of the optimizer inside alone. So the state tells.
 pub(super) fn scales_loss(source: &Source) -> reason::Result<bool> {
     if source.dialect != Dialect::Keras3 {
         return Ok(false);
     }
     let State::Complete(datasets) = state(source)? else { return Ok(false) };
-    let is = |index: usize, dtype: DType| -> reason::Result<bool> {
-        let Some(dataset) = datasets.get(index) else { return Ok(false) };
-        Ok(dataset.shape().is_empty() && dataset.dtype()? == dtype)
-    };
     if datasets.is_empty() {
         let policy = source.model.pointer("/config/dtype/config/name").and_then(Value::as_str);
         return Ok(policy == Some("mixed_float16"));
     }
-    let scales = is(0, DType::Int64)? && is(1, DType::Float32)? && is(2, DType::Int64)?;
-    if scales {
-        check_inner(source, datasets.len())?;
-    }
-    Ok(scales)
+    Ok(before_inner(&datasets)?.is_some())
 }
 
-/// Refuses the state of a `LossScaleOptimizer` that made steps. A `.keras` file has that of the optimizer inside twice,
-/// and Keras reads the second, which a file that is written back would have from before the training.
-fn check_inner(source: &Source, all: usize) -> reason::Result<()> {
-    let WeightLayout::Folders(root) = &source.weights else { return Ok(()) };
-    let inner = match root.group("optimizer/inner_optimizer/vars")? {
-        Some(group) => numbered(&group)?.len(),
-        None => 0,
+/// How many of these variables of an optimizer are before those of another one inside it. None if it is no
+/// `LossScaleOptimizer`: the third variable of one is a count, where an optimizer alone has a slot of a weight, or no
+/// more.
+pub(crate) fn before_inner(datasets: &[Dataset]) -> Result<Option<usize>> {
+    /// Those before the first step: iteration and learning rate.
+    const FRESH: usize = 2;
+    /// Those after it, with the count of steps and the scale.
+    const STEPPED: usize = 4;
+    let is = |index: usize, dtype: DType| -> Result<bool> {
+        let Some(dataset) = datasets.get(index) else { return Ok(false) };
+        Ok(dataset.shape().is_empty() && dataset.dtype()? == dtype)
     };
-    // Before the first step, the two optimizers have an iteration and a learning rate each, or the inner one a
-    // schedule.
-    if inner > 0 && all != inner + 2 {
-        refuse!(
-            "it is of `mixed_float16`, so Keras put a `LossScaleOptimizer` around its optimizer, and a file with the state \
-             of both after training is not supported; compile the model again in Python and save it: the optimizer then \
-             begins anew"
-        );
-    }
-    Ok(())
+    let scales = is(0, DType::Int64)? && is(1, DType::Float32)? && is(2, DType::Int64)?;
+    Ok(scales.then_some(if datasets.len() > STEPPED { STEPPED } else { FRESH }))
 }
 
 /// The value of each variable of the optimizer, by its number in the program. `weight` gives the values of weights.

@@ -209,7 +209,5 @@ fn mixed_float16_is_trained_with_the_scale_that_keras_puts_around_its_optimizer(
     dir.cmd(&format!("train out.keras --data mixed.npz {FIT} {ONE_THREAD} --output on.keras")).run().ok();
     // Keras has trained this one.
     copy_made(&dir, "mixed.fit", "mixed");
-    let ran = dir.cmd("train mixed.fit.keras --data mixed.npz --output no.keras").without_tensorflow().run().fails();
-    ran.says("it is of `mixed_float16`, so Keras put a `LossScaleOptimizer` around its optimizer")
-        .says("compile the model again");
+    dir.cmd(&format!("train mixed.fit.keras --data mixed.npz {FIT} {ONE_THREAD} --output more.keras")).run().ok();
 }
