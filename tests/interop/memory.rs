@@ -1,7 +1,10 @@
-//! Only strings are copied into TensorFlow and out of it.
+//! Only strings are copied into TensorFlow and out of it, and little of libtensorflow's files stays in memory.
 
-use tf_persist_core::{DType, LoadOptions, LoadedModel, Tensor};
-use tf_persist_testing::root;
+use std::fs;
+
+use tf_persist_core::runtime::Runtime;
+use tf_persist_core::{DType, LoadOptions, LoadedModel, Tensor, release_library_pages};
+use tf_persist_testing::{in_own_process, root};
 
 use crate::recorded::Recorded;
 
@@ -47,4 +50,28 @@ fn outputs_can_be_fed_and_outlive_their_session() {
     drop(input);
     let (_, again) = echo(output.clone());
     assert_eq!(again, output);
+}
+
+/// The MiB of files in memory of this process.
+fn files_in_memory() -> usize {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssFile:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() / 1024
+}
+
+#[test]
+fn pages_of_libtensorflow_are_given_back_and_come_again() {
+    in_own_process("memory::pages_of_libtensorflow_are_given_back_and_come_again", || {
+        let own = files_in_memory();
+        // libtensorflow and its dynamic linking need 270 MiB.
+        Runtime::open().unwrap();
+        let opened = files_in_memory();
+        assert!(opened < own + 64, "{opened} MiB, {own} of them before");
+        let ask = || echo(Tensor::from_slice(&[3], &[1.5_f32, -2.0, 0.0]).unwrap()).1;
+        let first = ask();
+        release_library_pages();
+        let released = files_in_memory();
+        assert!(released < own + 64, "{released} MiB, {own} of them before");
+        assert_eq!(ask(), first);
+    });
 }

@@ -65,7 +65,7 @@ pub mod train;
 
 pub use builder::{GraphSignature, ModelBuilder};
 pub use error::{Code, Error, ErrorKind, OpLibraryError, OpLibraryProblem, Result, TensorFlowRequirement, TrainError};
-pub use ffi::release_free_memory;
+pub use ffi::{release_free_memory, release_library_pages};
 pub use op_library::OpLibrary;
 pub use session::{
     Executor, LoadOptions, LoadSavedModel, LoadedModel, NO_INPUTS, Optimization, Optimize, Outputs, RunOptions,

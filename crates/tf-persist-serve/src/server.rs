@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tf_persist_core::release_free_memory;
+use tf_persist_core::{release_free_memory, release_library_pages};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
@@ -206,9 +206,14 @@ async fn release_memory_when_idle(state: ServerState) {
         }
         if state.should_release_memory() {
             // A failure has no remedy.
-            let _ = tokio::task::spawn_blocking(release_free_memory).await;
+            let _ = tokio::task::spawn_blocking(release_memory).await;
         }
     }
+}
+
+fn release_memory() {
+    release_free_memory();
+    release_library_pages();
 }
 
 /// Logs when all models are ready. Returns only if one of them can never be.

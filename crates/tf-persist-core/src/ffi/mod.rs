@@ -21,7 +21,7 @@ mod tensor;
 
 pub(crate) use graph::{ImportedGraph, TensorType};
 pub(crate) use library::{Library, OpenError};
-pub use memory::release_free_memory;
+pub use memory::{release_free_memory, release_library_pages};
 pub(crate) use memory_folder::MemoryFolder;
 pub(crate) use op_library::{all_ops, has_doubled_kernels, has_function, load_op_library};
 pub(crate) use session::{Port, Session, Setup, Target};

@@ -8,7 +8,7 @@ use tf_persist_core::tensor::Tolerance;
 use tf_persist_core::warmup::{Outcome, Records};
 use tf_persist_core::{
     Code, Error, ErrorKind, LoadOptions, LoadSavedModel, LoadedModel, ModelError, ModelErrorKind, Optimize, SavedModel,
-    release_free_memory,
+    release_free_memory, release_library_pages,
 };
 #[cfg(feature = "keras")]
 use tf_persist_keras::{OpenOptions, find_keras_file};
@@ -62,6 +62,7 @@ impl Loader for TensorFlowLoader {
         if self.load.warm_up {
             self.warm_up(&servable, model, version, path)?;
         }
+        release_library_pages();
         if self.load.check {
             let compared = check_answers(servable.model())?;
             tracing::info!(%model, version, compared, "recorded answers compared");
