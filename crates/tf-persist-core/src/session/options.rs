@@ -1,6 +1,6 @@
 //! Options of loading.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::thread::available_parallelism;
 
@@ -9,7 +9,7 @@ use tf_persist_proto::tensorflow::ConfigProto;
 use tf_persist_proto::tensorflow::config::GraphOptions;
 use tf_persist_proto::tensorflow::config::config_proto::Experimental;
 use tf_persist_proto::tensorflow::rewriter_config::RewriterConfig;
-use tf_persist_proto::tensorflow::rewriter_config::rewriter_config::{MemOptType, NumIterationsType};
+use tf_persist_proto::tensorflow::rewriter_config::rewriter_config::{MemOptType, NumIterationsType, Toggle};
 use tf_persist_savedmodel::Asserts;
 use tf_persist_savedmodel::scan::Trust;
 use tf_persist_savedmodel::tensor::Tolerance;
@@ -257,6 +257,10 @@ impl LoadOptions {
             rewrites.meta_optimizer_iterations = NumIterationsType::ONE.into();
             rewrites.memory_optimization = MemOptType::NO_MEM_OPT.into();
             rewrites.disable_tfg_optimizer = true;
+            // It changes nothing without one, and infers all shapes to find out.
+            if !may_have_gpu() {
+                rewrites.layout_optimizer = Toggle::OFF.into();
+            }
         }
         Self::serialized(config)
     }
@@ -276,6 +280,12 @@ impl LoadOptions {
         }
         config
     }
+}
+
+/// Whether the machine may have a processor for graphics: elsewhere than on Linux, or if there is a device of its driver.
+fn may_have_gpu() -> bool {
+    const DEVICES: [&str; 4] = ["/dev/nvidiactl", "/dev/dxg", "/dev/kfd", "/dev/dri"];
+    !cfg!(target_os = "linux") || DEVICES.iter().any(|device| Path::new(device).exists())
 }
 
 /// Whether the environment gives each session its own threads, by the values that TensorFlow reads as true.
@@ -303,6 +313,7 @@ mod tests {
         let rewrites = &config.graph_options.rewrite_options;
         assert_eq!(rewrites.meta_optimizer_iterations.enum_value(), Ok(NumIterationsType::ONE));
         assert!(rewrites.disable_tfg_optimizer);
+        assert_eq!(rewrites.layout_optimizer.enum_value() == Ok(Toggle::OFF), !may_have_gpu());
     }
 
     #[test]
