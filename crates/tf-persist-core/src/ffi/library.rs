@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 use tensorflow_sys_runtime as tf;
 
 use super::float_mode::keeping_mode;
+use super::memory::find_library_pages;
 
 /// The file name that tensorflow-sys-runtime searches for.
 const FINDER_NAME: &str = if cfg!(target_os = "macos") { "libtensorflow.dylib" } else { "libtensorflow.so" };
@@ -188,6 +189,7 @@ impl Library {
         std::mem::forget(library);
         open_for_tensorflow_sys(core)?;
         SYMBOLS.get_or_init(|| symbols);
+        find_library_pages(core);
         Ok(Self { version })
     }
 }
