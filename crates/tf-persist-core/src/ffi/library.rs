@@ -9,7 +9,6 @@ use std::sync::OnceLock;
 use tensorflow_sys_runtime as tf;
 
 use super::float_mode::keeping_mode;
-use super::memory::find_library_pages;
 
 /// The file name that tensorflow-sys-runtime searches for.
 const FINDER_NAME: &str = if cfg!(target_os = "macos") { "libtensorflow.dylib" } else { "libtensorflow.so" };
@@ -189,7 +188,8 @@ impl Library {
         std::mem::forget(library);
         open_for_tensorflow_sys(core)?;
         SYMBOLS.get_or_init(|| symbols);
-        find_library_pages(core);
+        #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+        super::library_pages::find(core);
         Ok(Self { version })
     }
 }

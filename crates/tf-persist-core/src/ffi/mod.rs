@@ -11,6 +11,8 @@
 mod float_mode;
 mod graph;
 mod library;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+mod library_pages;
 mod memory;
 mod memory_folder;
 mod op_library;

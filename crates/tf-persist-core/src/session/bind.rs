@@ -29,8 +29,6 @@ pub(super) struct Binding {
     pub(super) is_plain: bool,
     /// Whether all ops that it reaches check shapes themselves; computed on first use.
     pub(super) checks_shapes: OnceLock<bool>,
-    /// Whether a convolution in it may have nothing to compute; computed on first use.
-    pub(super) may_compute_nothing: OnceLock<bool>,
     /// Calls that are known to be complete.
     complete: Mutex<Vec<Call>>,
 }
@@ -52,9 +50,12 @@ pub(super) struct Input {
 }
 
 impl Input {
-    /// Whether it may be an image of any size, perhaps as a file's bytes.
+    /// Whether it may be an image or a sound of any size, perhaps as a file's bytes.
     pub(super) fn has_open_sizes(&self) -> bool {
-        let is_open = |sizes: &[Option<u64>]| sizes.iter().skip(1).any(Option::is_none);
+        let is_open = |sizes: &[Option<u64>]| match sizes {
+            [only] => only.is_none(),
+            sizes => sizes.iter().skip(1).any(Option::is_none),
+        };
         self.dtype == DType::String || self.shape.sizes().is_none_or(is_open)
     }
 }
@@ -62,9 +63,20 @@ impl Input {
 /// One tensor that the caller gets.
 pub(super) struct Output {
     pub(super) name: String,
-    /// The declared shape.
+    /// The declared shape, unless it is a part of a tensor that is not dense.
     pub(super) shape: PartialShape,
+    /// Whether it depends on a convolution that may have nothing to compute; found out on first use.
+    pub(super) may_be_nothing: OnceLock<bool>,
     pub(super) source: Result<Source, Unusable>,
+}
+
+impl Output {
+    /// Whether the number of channels, or of classes, is not the declared one, in a shape of the declared rank.
+    /// Signatures are often wrong about other sizes.
+    pub(super) fn has_other_channels(&self, shape: &[usize]) -> bool {
+        let Some([_, .., Some(channels)]) = self.shape.sizes() else { return false };
+        self.shape.rank() == Some(shape.len()) && shape.last().is_some_and(|last| *last as u64 != *channels)
+    }
 }
 
 /// The source of an output.
@@ -106,7 +118,6 @@ impl Binding {
         let mut fetches = Slots::default();
         let mut outputs = Vec::new();
         let parts = |(key, info): &'d (String, TensorInfo)| {
-            // Parts of a tensor that is not dense have shapes of their own.
             let shape = if matches!(info.kind, TensorKind::Dense { .. }) {
                 info.shape.clone()
             } else {
@@ -120,7 +131,7 @@ impl Binding {
                 supported(dtype)?;
                 Ok(Source { fetch, feed: feeds.find(part.tensor) })
             });
-            outputs.push(Output { name: part.name, shape, source });
+            outputs.push(Output { name: part.name, shape, may_be_nothing: OnceLock::new(), source });
         }
         let is_plain = |output: &Output| output.source.as_ref().is_ok_and(|source| source.feed.is_none());
         Self {
@@ -131,7 +142,6 @@ impl Binding {
             feeds: feeds.ports,
             fetches: fetches.ports,
             checks_shapes: OnceLock::new(),
-            may_compute_nothing: OnceLock::new(),
             complete: Mutex::default(),
         }
     }

@@ -257,7 +257,7 @@ impl LoadOptions {
             rewrites.meta_optimizer_iterations = NumIterationsType::ONE.into();
             rewrites.memory_optimization = MemOptType::NO_MEM_OPT.into();
             rewrites.disable_tfg_optimizer = true;
-            // It changes nothing without one, and infers all shapes to find out.
+            // It changes nothing without a GPU, and infers all shapes to find out.
             if !may_have_gpu() {
                 rewrites.layout_optimizer = Toggle::OFF.into();
             }
@@ -282,10 +282,10 @@ impl LoadOptions {
     }
 }
 
-/// Whether the machine may have a processor for graphics: elsewhere than on Linux, or if there is a device of its driver.
+/// Whether the machine may have a GPU: elsewhere than on Linux, or if there is a trace of its driver.
 fn may_have_gpu() -> bool {
-    const DEVICES: [&str; 4] = ["/dev/nvidiactl", "/dev/dxg", "/dev/kfd", "/dev/dri"];
-    !cfg!(target_os = "linux") || DEVICES.iter().any(|device| Path::new(device).exists())
+    const TRACES: [&str; 5] = ["/dev/nvidiactl", "/proc/driver/nvidia", "/dev/dxg", "/dev/kfd", "/dev/dri"];
+    !cfg!(target_os = "linux") || TRACES.iter().any(|trace| Path::new(trace).exists())
 }
 
 /// Whether the environment gives each session its own threads, by the values that TensorFlow reads as true.

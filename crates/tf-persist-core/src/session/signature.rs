@@ -189,24 +189,16 @@ impl Signature {
         })))
     }
 
-    /// The outputs of a run, by their indices, unless one is what a convolution left that had nothing to compute. Other
-    /// answers may have any shape, because signatures are often wrong about them.
+    /// The outputs of a run, by their indices, unless one is what a convolution left that had nothing to compute.
     fn checked(&self, tensors: Vec<(usize, Tensor)>) -> Result<Outputs> {
         let binding = &self.binding;
-        let is_odd = |(index, tensor): &&(usize, Tensor)| {
-            !tensor.is_empty() && !binding.outputs[*index].shape.accepts(tensor.shape())
+        let is_nothing = |(index, tensor): &&(usize, Tensor)| {
+            let output = &binding.outputs[*index];
+            !tensor.is_empty() && output.has_other_channels(tensor.shape()) && self.may_be_nothing(output)
         };
-        let Some((index, tensor)) = tensors.iter().find(is_odd) else {
+        let Some((index, tensor)) = tensors.iter().find(is_nothing) else {
             return Ok(Outputs::new(binding.clone(), tensors));
         };
-        let model = &self.model;
-        let may_compute_nothing = *binding.may_compute_nothing.get_or_init(|| {
-            binding.inputs.iter().any(Input::has_open_sizes)
-                && has_shrinking_convolution(model.saved_model(), model.meta_graph(), self.definition())
-        });
-        if !may_compute_nothing {
-            return Ok(Outputs::new(binding.clone(), tensors));
-        }
         let output = &binding.outputs[*index];
         Err(Error::Model(ModelError::Signature(SignatureError::WrongAnswer {
             signature: self.name().to_owned(),
@@ -214,6 +206,16 @@ impl Signature {
             expected: output.shape.clone(),
             given: tensor.shape().to_vec(),
         })))
+    }
+
+    fn may_be_nothing(&self, output: &Output) -> bool {
+        *output.may_be_nothing.get_or_init(|| {
+            let is_fed = output.source.as_ref().is_ok_and(|source| source.feed.is_some());
+            let Some(info) = self.definition().output(&output.name).filter(|_| !is_fed) else { return false };
+            let (model, meta_graph) = (self.model.saved_model(), self.model.meta_graph());
+            self.binding.inputs.iter().any(Input::has_open_sizes)
+                && has_shrinking_convolution(model, meta_graph, self.definition(), info)
+        })
     }
 
     /// The value of each feed, from the given inputs and the defaults; `None` where the graph computes it.

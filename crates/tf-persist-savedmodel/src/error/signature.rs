@@ -145,7 +145,7 @@ impl SignatureError {
                 Some(Hint::new(text).set_to("outputs", others.join(",")))
             }
             Self::WrongAnswer { .. } => {
-                Some("an input was too small for a convolution without padding: give a larger one".into())
+                Some("probably an input is too small for a convolution without padding: give a larger one".into())
             }
             Self::NothingToRun { signature } => Some(
                 format!("Python runs its side effects: tf.saved_model.load(PATH).signatures[\"{signature}\"]()").into(),

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 
 use crate::graph::view::{AttrView, IndexedGraph, NodeView, find_reachable};
 use crate::ops::checks_shapes;
-use crate::saved_model::{MetaGraph, SavedModel, SignatureDef};
+use crate::saved_model::{MetaGraph, SavedModel, SignatureDef, TensorInfo, TensorKind, parse_tensor_name};
 
 /// Whether every op that a run of the signature reaches, functions included, is known to check shapes itself.
 pub fn are_checked_by_ops(model: &SavedModel, meta_graph: &MetaGraph, signature: &SignatureDef) -> bool {
@@ -19,13 +19,21 @@ pub fn are_checked_by_ops(model: &SavedModel, meta_graph: &MetaGraph, signature:
     find_reachable(&graph, &signature.fed_nodes(), &signature.fetched_nodes(), |node| is_unknown(node.op)).is_none()
 }
 
-/// Whether a run of the signature reaches a convolution whose result may be smaller than its input, in functions too.
+/// Whether an output of the signature depends on a convolution whose result may be smaller than its input, in functions
+/// too.
 ///
 /// Where it would be empty, oneDNN gives it the shape of the input, and memory that nobody wrote.
-pub fn has_shrinking_convolution(model: &SavedModel, meta_graph: &MetaGraph, signature: &SignatureDef) -> bool {
+pub fn has_shrinking_convolution(
+    model: &SavedModel,
+    meta_graph: &MetaGraph,
+    signature: &SignatureDef,
+    output: &TensorInfo,
+) -> bool {
     const CONVOLUTIONS: [&str; 4] = ["Conv2D", "Conv3D", "DepthwiseConv2dNative", "_FusedConv2D"];
     let graph = IndexedGraph::new(model.meta_graph_bytes(meta_graph));
     let is_padded = |node: &NodeView<'_>| node.attr("padding").and_then(AttrView::bytes) == Some(b"SAME");
     let shrinks = |node: &NodeView<'_>| CONVOLUTIONS.contains(&node.op) && !is_padded(node);
-    find_reachable(&graph, &signature.fed_nodes(), &signature.fetched_nodes(), shrinks).is_some()
+    let TensorKind::Dense { name } = &output.kind else { return false };
+    let Ok((node, _)) = parse_tensor_name(name) else { return false };
+    find_reachable(&graph, &signature.fed_nodes(), &[node], shrinks).is_some()
 }

@@ -62,11 +62,11 @@ impl Loader for TensorFlowLoader {
         if self.load.warm_up {
             self.warm_up(&servable, model, version, path)?;
         }
-        release_library_pages();
         if self.load.check {
             let compared = check_answers(servable.model())?;
             tracing::info!(%model, version, compared, "recorded answers compared");
         }
+        release_library_pages();
         Ok(servable.with_reservation(reservation))
     }
 
