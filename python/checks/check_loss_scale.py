@@ -36,14 +36,22 @@ def data() -> tuple[np.ndarray, np.ndarray]:
     return x, x.sum(axis=1, keepdims=True) + 1
 
 
-def compiled(schedule: bool) -> keras.Model:
+optimizers = keras.optimizers
+KINDS = {
+    "constant rate": lambda: optimizers.Adam(0.02),
+    "schedule": lambda: optimizers.Adam(optimizers.schedules.ExponentialDecay(0.02, 3, 0.9)),
+    "averages": lambda: optimizers.Adam(0.02, use_ema=True, ema_momentum=0.9),
+    "of its own": lambda: optimizers.LossScaleOptimizer(optimizers.Adam(0.02), 1024.0, 5),
+}
+
+
+def compiled(kind: str) -> keras.Model:
     """A model before its first step."""
     keras.utils.set_random_seed(1)
     model = keras.Sequential(
         [keras.Input((4,), name="x"), keras.layers.Dense(8, "tanh"), keras.layers.Dense(1, dtype="float32")]
     )
-    rate = keras.optimizers.schedules.ExponentialDecay(0.02, 3, 0.9) if schedule else 0.02
-    model.compile(keras.optimizers.Adam(rate), keras.losses.MeanSquaredError(), jit_compile=False)
+    model.compile(KINDS[kind](), keras.losses.MeanSquaredError(), jit_compile=False)
     return model
 
 
@@ -64,12 +72,12 @@ def copies_differ(file: Path) -> bool:
 class Check:
     """The ways to train a model, and what Keras alone makes of it."""
 
-    def __init__(self, program: Path, folder: Path, schedule: bool) -> None:
+    def __init__(self, program: Path, folder: Path, kind: str) -> None:
         self._program, self._folder = program, folder
-        self._schedule = schedule
+        self._kind = kind
         self.failed = 0
         np.savez(folder / "data.npz", x=data()[0], y=data()[1])
-        self._wanted = fit(fit(compiled(schedule)))
+        self._wanted = fit(fit(compiled(kind)))
 
     def train(self, source: str, target: str) -> None:
         """Half of a training by `tf-persist`."""
@@ -90,26 +98,30 @@ class Check:
         has_twice = file.endswith(".keras") and copies_differ(self._folder / file)
         is_right = steps == wanted and difference < TOLERANCE and not has_twice
         self.failed += not is_right
-        rate = "schedule" if self._schedule else "constant"
         print(
-            f"{'ok' if is_right else 'FAILED'}: {way}, {rate}: {steps} of {wanted} steps, difference {difference:.1e}"
+            f"{'ok' if is_right else 'FAILED'}: {way}, {self._kind}: {steps} of {wanted} steps, difference {difference:.1e}"
             + (", the copies of its state differ" if has_twice else "")
         )
 
-    def run(self) -> None:
-        """All ways."""
-        compiled(self._schedule).save(self._folder / "fresh.keras")
+    def run(self, all_ways: bool) -> None:
+        """The two ways to share a training, or all."""
+        compiled(self._kind).save(self._folder / "fresh.keras")
         self.train("fresh.keras", "half.keras")
         load = lambda file: keras.models.load_model(self._folder / file)
         self.report("tf-persist, then Keras", "half.keras", fit(load("half.keras")))
-        fit(compiled(self._schedule)).save(self._folder / "fitted.keras")
+        fit(compiled(self._kind)).save(self._folder / "fitted.keras")
         self.train("fitted.keras", "whole.keras")
         self.report("Keras, then tf-persist", "whole.keras", load("whole.keras"))
+        if not all_ways:
+            return
         self.train("half.keras", "twice.keras")
         self.report("tf-persist, then tf-persist", "twice.keras", load("twice.keras"))
         for source, target in [("half.keras", "half.h5"), ("half.h5", "again.keras")]:
             self.call("export", source, target)
         self.report("tf-persist, .h5, .keras, then Keras", "again.keras", fit(load("again.keras")))
+        fit(compiled(self._kind)).save(self._folder / "fitted.h5")
+        self.call("export", "fitted.h5", "moved.keras")
+        self.report("Keras, .h5, .keras, then Keras", "moved.keras", fit(load("moved.keras")))
 
 
 def main() -> int:
@@ -118,10 +130,10 @@ def main() -> int:
     program = parser.parse_args().tf_persist.absolute()
     keras.config.set_dtype_policy("mixed_float16")
     failed = 0
-    for schedule in (False, True):
+    for kind in KINDS:
         with tempfile.TemporaryDirectory() as folder:
-            check = Check(program, Path(folder), schedule)
-            check.run()
+            check = Check(program, Path(folder), kind)
+            check.run(kind == next(iter(KINDS)))
             failed += check.failed
     return 1 if failed else 0
 

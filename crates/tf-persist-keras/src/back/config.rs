@@ -96,34 +96,50 @@ pub(super) fn compile_for_archive(config: &Value) -> Value {
         }
         object.insert("optimizer".into(), optimizer);
     }
-    for key in ["metrics", "weighted_metrics"] {
-        if let Some(metrics) = object.get_mut(key) {
-            name_functions(metrics, 0);
+    for (key, module) in [("loss", "keras.losses"), ("metrics", "keras.metrics"), ("weighted_metrics", "keras.metrics")]
+    {
+        if let Some(value) = object.get_mut(key) {
+            name_module(value, module, 0);
         }
     }
     config
 }
 
-/// Metrics of functions, by the names of the functions: the class that wraps them in `.h5` files is not public.
-fn name_functions(metrics: &mut Value, depth: usize) {
+/// Adds the module to losses or metrics, which `.h5` files leave out.
+fn name_module(value: &mut Value, module: &str, depth: usize) {
     if depth >= MAX_DEPTH {
         return;
     }
-    if metrics.get("class_name").and_then(Value::as_str) == Some("MeanMetricWrapper") {
-        let config = metrics.get("config");
-        let name = ["name", "fn"].into_iter().find_map(|key| config?.get(key)?.as_str());
-        if let Some(name) = name {
-            *metrics = name.into();
-        }
+    if let Some(name) = wrapped_function(value) {
+        *value = name.into();
         return;
     }
-    match metrics {
-        Value::Array(items) => items.iter_mut().for_each(|item| name_functions(item, depth + 1)),
-        Value::Object(items) if !items.contains_key("class_name") => {
-            items.values_mut().for_each(|item| name_functions(item, depth + 1));
-        }
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(|item| name_module(item, module, depth + 1)),
+        Value::Object(object) => match object.get("class_name").and_then(Value::as_str) {
+            None => object.values_mut().for_each(|item| name_module(item, module, depth + 1)),
+            Some(_) if object.contains_key("module") => {}
+            Some(class) => {
+                let (module, name, registered) = match class.split_once('>') {
+                    Some((_, name)) => (Value::Null, name.to_owned(), class.into()),
+                    None => (module.into(), class.to_owned(), Value::Null),
+                };
+                object.insert("module".into(), module);
+                object.insert("class_name".into(), name.into());
+                object.insert("registered_name".into(), registered);
+            }
+        },
         _ => {}
     }
+}
+
+/// The name of the function of a metric of Keras 2 that wraps one: its class in `.h5` files is not public there.
+fn wrapped_function(metric: &Value) -> Option<String> {
+    if metric.get("class_name")? != "MeanMetricWrapper" || metric.pointer("/config/fn").is_some_and(Value::is_object) {
+        return None;
+    }
+    let config = metric.get("config")?;
+    ["name", "fn"].into_iter().find_map(|key| config.get(key)?.as_str()).map(str::to_owned)
 }
 
 /// `training_config` from `compile_config`.
@@ -173,7 +189,9 @@ mod tests {
 
     #[test]
     fn optimizers_go_both_ways() {
-        let training = json!({"loss": "mse", "metrics": [[{"class_name": "MeanMetricWrapper",
+        let training = json!({"loss": {"out": {"class_name": "MeanSquaredError", "config": {}}, "own":
+            {"class_name": "my>Own", "config": {}}, "last": "mse"}, "weighted_metrics":
+            [{"class_name": "MeanMetricWrapper", "config": {"name": "m", "fn": {"config": "mean_squared_error"}}}], "metrics": [[{"class_name": "MeanMetricWrapper",
             "config": {"name": "mae", "fn": "mean_absolute_error"}}]],
             "optimizer_config": {"class_name": "Custom>Adam", "config": {"learning_rate": 0.1}}});
         let compile = compile_for_archive(&training);
@@ -181,6 +199,11 @@ mod tests {
         let old = json!({"optimizer_config": {"class_name": "Adam", "config": {"learning_rate": 0.1, "decay": 0.0}}});
         assert_eq!(compile_for_archive(&old)["optimizer"]["module"], "keras.optimizers.legacy");
         assert_eq!(compile["metrics"], json!([["mae"]]));
+        let of_losses =
+            json!({"module": "keras.losses", "class_name": "MeanSquaredError", "config": {}, "registered_name": null});
+        let own = json!({"module": null, "class_name": "Own", "config": {}, "registered_name": "my>Own"});
+        assert_eq!(compile["loss"], json!({"out": of_losses, "own": own, "last": "mse"}));
+        assert_eq!(compile["weighted_metrics"][0]["module"], "keras.metrics");
         let back = compile_for_hdf5(&compile);
         assert_eq!(back["optimizer_config"], json!({"class_name": "Adam", "config": {"learning_rate": 0.1}}));
         assert_eq!(compile_for_hdf5(&json!({"optimizer": "adam"}))["optimizer_config"]["class_name"], "adam");

@@ -64,7 +64,8 @@ pub(crate) fn before_inner(datasets: &[Dataset]) -> Result<Option<usize>> {
         Ok(dataset.shape().is_empty() && dataset.dtype()? == dtype)
     };
     let scales = is(0, DType::Int64)? && is(1, DType::Float32)? && is(2, DType::Int64)?;
-    Ok(scales.then_some(if datasets.len() > STEPPED { STEPPED } else { FRESH }))
+    let has_scale = is(3, DType::Float32)? && is(4, DType::Int64)?;
+    Ok(scales.then_some(if has_scale { STEPPED } else { FRESH }))
 }
 
 /// The value of each variable of the optimizer, by its number in the program. `weight` gives the values of weights.
