@@ -43,8 +43,10 @@ impl Search {
 /// # Safety
 /// `info` is as `dl_iterate_phdr` gives it, and `search` points to a [`Search`].
 unsafe extern "C" fn visit(info: *mut libc::dl_phdr_info, _size: usize, search: *mut c_void) -> c_int {
-    // SAFETY: see above; nobody else uses either during the call.
-    let (info, search) = unsafe { (&*info, &mut *search.cast::<Search>()) };
+    // SAFETY: see above; nobody else uses it during the call.
+    let info = unsafe { &*info };
+    // SAFETY: as before.
+    let search = unsafe { &mut *search.cast::<Search>() };
     if info.dlpi_name.is_null() || info.dlpi_phdr.is_null() {
         return 0;
     }

@@ -37,8 +37,7 @@ pub fn release_library_pages() {
             let start = std::ptr::with_exposed_provenance_mut(mapping.start);
             // SAFETY: the dynamic linker has this range of a file of libtensorflow mapped for as long as the process
             // lives, privately and not to be written, and no page of it was. So whoever reads or runs it gets the same
-            // bytes from the file again.
-            // Pages that are locked in memory stay.
+            // bytes from the file again. Pages that are locked in memory stay.
             let _ = unsafe { madvise(start, mapping.len(), Advice::LinuxDontNeed) };
         }
     }
