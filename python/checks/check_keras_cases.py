@@ -4,8 +4,8 @@
     PYTHONPATH=python .venv/bin/python -m checks.check_keras_cases OUT [FILTER] --cases CASES
 
 Each file must be converted, but for those that must be refused, and each answer must be within the tolerance of the
-eager answer. At least 95 % of the answers must be bit for bit those of Python's own export, run in a session. With
---loader, `tf.saved_model.load` must answer the same bit for bit.
+eager answer. At least 95 % of the answers must be bit for bit those of Python's own export, run in a session: the
+recorded ones, or those on this machine. With --loader, `tf.saved_model.load` must answer the same bit for bit.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import multiprocessing
 import os
 import pathlib
 import sys
+import tempfile
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -108,6 +109,28 @@ def why_not_converted(meta, folder):
     return f"was refused: {reason}"
 
 
+@functools.lru_cache(maxsize=1)
+def export_of(file):
+    """What Python exports of a Keras file on this machine, in a session, and the names of its inputs. None if it does not."""
+    try:
+        import keras
+
+        model = keras.models.load_model(file, compile=False)
+        with tempfile.TemporaryDirectory() as folder:
+            model.export(folder, verbose=False)
+            session = Session(folder)
+    except Exception:
+        return None
+    names = [each.name for each in model.inputs]
+    return session, names if set(names) == set(session.signature.inputs) else list(session.signature.inputs)
+
+
+def exported_here(file, inputs):
+    """The answer of Python's own export on this machine."""
+    export = export_of(file)
+    return None if export is None else export[0].run(export[1], inputs)
+
+
 def check(case, folder, with_loader, counts, notes):
     """Checks one file; yields what is wrong."""
     meta = json.loads((case / "meta.json").read_text())
@@ -143,6 +166,10 @@ def check(case, folder, with_loader, counts, notes):
         if exported := one.get("export_outputs"):
             bits = [tensor(arrays, exported[key]) for key in sorted(exported, key=int)]
             equal = len(got) == len(bits) and all(same_bits(a, b) for a, b in zip(got, bits))
+            if not equal and [a.shape for a in got] == [b.shape for b in bits]:
+                # Sums are added in another order on another processor, in Python as well.
+                here = exported_here(case / folder.name, inputs)
+                equal = here is not None and all(same_bits(a, b) for a, b in zip(got, here))
             counts["bits equal" if equal else "bits differ"] += 1
             if not equal:
                 # Python's own export may be wrong, as of a `TimeDistributed` over any number of steps.
