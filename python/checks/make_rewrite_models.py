@@ -229,14 +229,15 @@ def statistics(folder: Path) -> None:
     save1(folder, build)
 
 
-def main(folder: Path) -> None:
-    """Writes all models."""
+def main(folder: Path, only: list[str]) -> None:
+    """Writes all models, or those of these names."""
     # The control flow of TensorFlow 1 is for the process: its models come last.
     modern = [effects_in_order, two_handles, growing_loop, batch_product, bias_of_a_vector, three_transposes, far_mean]
     modern += [small_images, small_images_biased]
     for make in [*modern, gather_in_a_loop, initialised_in_a_loop, colocated_branches, statistics]:
-        make(folder / make.__name__)
+        if not only or make.__name__ in only:
+            make(folder / make.__name__)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2:])

@@ -99,8 +99,9 @@ fn models_that_are_easily_changed_answer_the_same() {
 #[test]
 fn images_smaller_than_a_kernel_are_refused() {
     let work = tempfile::tempdir().unwrap();
-    python::run("checks.make_rewrite_models", [work.path()]);
-    let folder = work.path().join("small_images_biased");
+    let name = "small_images_biased";
+    python::run("checks.make_rewrite_models", [work.path(), Path::new(name)]);
+    let folder = work.path().join(name);
     for optimize in [Optimize::Off, Optimize::On] {
         let model = load(&folder, optimize);
         let run = |shape: &[usize]| model.default_signature().unwrap().run([("x", floats(shape))]);
