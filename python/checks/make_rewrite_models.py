@@ -6,7 +6,9 @@ Each has the signature `serving_default`; some have others. The test `tests/inte
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -229,11 +231,88 @@ def statistics(folder: Path) -> None:
     save1(folder, build)
 
 
+def recurrent(**changes: Any) -> Callable[[tf.Module], Callable[[tf.Tensor], tf.Tensor]]:
+    """A loop over the steps of an LSTM layer of four units, as a user may write it, or with changes to it."""
+    order, start, spare, rows, by, limit = (
+        changes.get(name, default)
+        for name, default in (("order", "ifgo"), ("start", 0), ("spare", 0), ("rows", None), ("by", 1), ("limit", None))
+    )
+
+    def make(module: Model) -> Callable[[tf.Tensor], tf.Tensor]:
+        kernel, recurrent_kernel, bias = (module.all[name] for name in ("kernel", "recurrent_kernel", "bias"))
+
+        def call(x: tf.Tensor) -> tf.Tensor:
+            steps = tf.shape(x)[1]
+            read = tf.TensorArray(tf.float32, size=steps).unstack(tf.transpose(x, [1, 0, 2]))
+            count = steps if limit is None else limit
+            written = tf.TensorArray(tf.float32, size=count + spare if spare else count, element_shape=[None, 4])
+            zeros = tf.zeros([tf.shape(x)[0] if rows is None else rows, 4])
+
+            def step(time: tf.Tensor, written: tf.TensorArray, hidden: tf.Tensor, carry: tf.Tensor) -> tuple:
+                z = tf.matmul(read.read(time), kernel) + tf.matmul(hidden, recurrent_kernel)
+                gate = dict(zip(order, tf.split(tf.nn.bias_add(z, bias), 4, axis=1), strict=True))
+                carry = tf.sigmoid(gate["f"]) * carry + tf.sigmoid(gate["i"]) * tf.tanh(gate["g"])
+                hidden = tf.sigmoid(gate["o"]) * tf.tanh(carry)
+                return time + by, written.write(time, hidden), hidden, carry
+
+            shapes = [tf.TensorShape([]), tf.TensorShape(None), tf.TensorShape([None, 4]), tf.TensorShape([None, 4])]
+            loop = [tf.constant(start), written, zeros, zeros]
+            _, written, hidden, carry = tf.while_loop(lambda time, *_: time < count, step, loop, shape_invariants=shapes)
+            return tf.concat([written.stack(), [hidden + carry]], 0)
+
+        return call
+
+    return make
+
+
+# Loops, some of which are no LSTM layer over all steps.
+LOOPS = {
+    "lstm_loop": recurrent(),
+    "lstm_loop_of_ten": recurrent(limit=10),
+    "other_gates": recurrent(order="igfo"),
+    "second_step_first": recurrent(start=1),
+    "longer_list": recurrent(spare=2),
+    "one_row_for_all": recurrent(rows=1),
+    "every_other_step": recurrent(by=2),
+}
+
+
+def save_loop(folder: Path) -> None:
+    """A loop over steps of three numbers."""
+    module = Model(kernel=weights(3, 16), recurrent_kernel=weights(4, 16), bias=weights(16))
+    save(folder, module, LOOPS[folder.name](module), spec(None, None, 3))
+
+
+def save_layers(folder: Path, *layers: keras.layers.Layer) -> None:
+    """Keras layers over steps of three numbers, one after the other."""
+    module = tf.Module()
+    module.network = keras.Sequential([keras.Input((None, 3)), *layers])
+    save(folder, module, module.network, spec(None, None, 3))
+
+
+def lstm(folder: Path) -> None:
+    """Only what is behind the last step of the second layer is needed."""
+    save_layers(folder, keras.layers.LSTM(6, return_sequences=True), keras.layers.LSTM(5, use_bias=False))
+
+
+def lstm_both_ways(folder: Path) -> None:
+    """Two layers, of which one goes backwards."""
+    save_layers(folder, keras.layers.Bidirectional(keras.layers.LSTM(6, return_sequences=True)))
+
+
+def lstm_of_another_activation(folder: Path) -> None:
+    """A layer that TensorFlow's op does not know."""
+    save_layers(folder, keras.layers.LSTM(6, activation="relu"))
+
+
 def main(folder: Path, only: list[str]) -> None:
     """Writes all models, or those of these names."""
     # The control flow of TensorFlow 1 is for the process: its models come last.
     modern = [effects_in_order, two_handles, growing_loop, batch_product, bias_of_a_vector, three_transposes, far_mean]
-    modern += [small_images, small_images_biased]
+    modern += [small_images, small_images_biased, lstm, lstm_both_ways, lstm_of_another_activation]
+    for name in LOOPS:
+        if not only or name in only:
+            save_loop(folder / name)
     for make in [*modern, gather_in_a_loop, initialised_in_a_loop, colocated_branches, statistics]:
         if not only or make.__name__ in only:
             make(folder / make.__name__)

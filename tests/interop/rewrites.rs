@@ -94,6 +94,53 @@ fn models_that_are_easily_changed_answer_the_same() {
     }
 }
 
+/// LSTM layers, and loops that are almost such, with one row, many or none, and with as many steps as are taken at once,
+/// more, fewer or none.
+#[test]
+fn lstm_layers_take_many_steps_at_once() {
+    let work = tempfile::tempdir().unwrap();
+    let names = ["lstm", "lstm_both_ways", "lstm_loop", "lstm_loop_of_ten"];
+    let others = [
+        "every_other_step",
+        "longer_list",
+        "lstm_of_another_activation",
+        "one_row_for_all",
+        "other_gates",
+        "second_step_first",
+    ];
+    let all = names.iter().chain(&others);
+    python::run("checks.make_rewrite_models", std::iter::once(work.path()).chain(all.clone().map(Path::new)));
+    let shapes = [
+        [1, 1, 3],
+        [1, 10, 3],
+        [1, 31, 3],
+        [4, 32, 3],
+        [2, 33, 3],
+        [1, 100, 3],
+        [3, 12, 3],
+        [0, 5, 3],
+        [2, 0, 3],
+        [1, 10, 4],
+        [1, 10, 2],
+    ];
+    for name in all {
+        let folder = work.path().join(name);
+        let exported = work.path().join(format!("{name}_exported"));
+        SavedModel::open(&folder).unwrap().save(&exported, SaveOptions::default().optimized(true)).unwrap();
+        let graph = std::fs::read(exported.join("saved_model.pb")).unwrap();
+        let is_fused = graph.windows(11).any(|window| window == b"BlockLSTMV2");
+        assert_eq!(is_fused, names.contains(name), "{name}");
+        let (plain, changed) = (load(&folder, Optimize::Off), load(&exported, Optimize::Off));
+        let mut answers = 0;
+        for shape in &shapes {
+            let (wanted, found) = (ask(&plain, &floats(shape)), ask(&changed, &floats(shape)));
+            answers += usize::from(wanted.is_some());
+            assert!(is_same(&found, &wanted), "{name} {shape:?}: {wanted:?} became {found:?}");
+        }
+        assert!(answers >= 5, "{name}: {answers}");
+    }
+}
+
 /// An image smaller than a kernel is refused, whether TensorFlow computes a convolution alone or with a bias. Without a
 /// check, the second answers with memory that nobody wrote.
 #[test]

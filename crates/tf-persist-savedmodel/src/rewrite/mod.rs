@@ -9,6 +9,7 @@ pub(crate) mod freeze;
 pub(crate) mod inline;
 mod layouts;
 mod loops;
+mod lstm;
 mod outputs;
 mod products;
 pub(crate) mod prune;
@@ -69,6 +70,8 @@ pub(crate) struct Simplified {
     pub(crate) asserts: usize,
     /// Calls that became nodes.
     pub(crate) calls: usize,
+    /// LSTM layers whose loops take many steps at once.
+    pub(crate) lstms: usize,
     /// Loops that became their steps.
     pub(crate) loops: usize,
     /// Products of batches that became products of matrices, and biases that moved to one.
@@ -87,6 +90,7 @@ impl Simplified {
         let counted = [
             ("asserts", self.asserts),
             ("calls", self.calls),
+            ("lstms", self.lstms),
             ("loops", self.loops),
             ("products", self.products),
             ("layouts", self.layouts),
@@ -101,8 +105,9 @@ impl Simplified {
 type Simplification = fn(&mut pb::GraphDef, &HashSet<String>, &mut Simplified);
 
 /// The simplifications by what they change, in this order.
-const SIMPLIFICATIONS: [(&str, Simplification); 7] = [
+const SIMPLIFICATIONS: [(&str, Simplification); 8] = [
     ("calls", |graph, asked, done| done.calls += inline::inline(graph, asked)),
+    ("lstms", |graph, asked, done| done.lstms += lstm::fuse(graph, asked)),
     ("loops", unroll),
     ("edges", |graph, _, _| edges::drop_dead_edges(graph)),
     ("products", |graph, asked, done| done.products += products::flatten(graph, asked)),
