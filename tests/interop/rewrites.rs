@@ -94,8 +94,8 @@ fn models_that_are_easily_changed_answer_the_same() {
     }
 }
 
-/// LSTM layers, and loops that are almost such, with one row, many or none, and with as many steps as are taken at once,
-/// more, fewer or none.
+/// LSTM layers, and loops that are almost such, with one row, many or none, and with more steps than are taken at once,
+/// as many, fewer or none.
 #[test]
 fn lstm_layers_take_many_steps_at_once() {
     let work = tempfile::tempdir().unwrap();

@@ -28,7 +28,11 @@ const STAND_ALONE: [&str; 5] = ["Assert", "LookupTableFindV2", "LookupTableSizeV
 const ALWAYS_RUN: [&str; 2] = ["Assert", "While"];
 
 /// Attributes of calls and functions that must stay as they are.
-const KEPT_CALLS: [&str; 4] = ["_noinline", "_XlaMustCompile", "_XlaScope", "api_implements"];
+const KEPT_CALLS: [&str; 3] = ["_noinline", "_XlaMustCompile", "_XlaScope"];
+
+/// What a function implements. Grappler chooses among those that implement the same: for a layer of Keras 2, by whether
+/// there is a GPU. Where variables became constants, those that no call names are gone, and nothing is left to choose.
+const IMPLEMENTS: &str = "api_implements";
 
 /// Replaces calls at the top of a graph by the nodes of their functions. Returns how many.
 ///
@@ -105,7 +109,8 @@ fn skip_results(nodes: &mut [pb::NodeDef], results_of: &HashSet<String>, asked: 
 
 /// The function of a call that may be replaced.
 fn called<'l>(node: &pb::NodeDef, functions: &HashMap<&str, &'l pb::FunctionDef>) -> Option<&'l pb::FunctionDef> {
-    if !matches!(node.op.as_str(), "PartitionedCall" | "StatefulPartitionedCall") || is_kept(&node.attr) {
+    let is_call = matches!(node.op.as_str(), "PartitionedCall" | "StatefulPartitionedCall");
+    if !is_call || is_kept(&node.attr) || attribute(&node.attr, IMPLEMENTS).is_some() {
         return None;
     }
     let Some(Value::Func(called)) = node.attr.get("f").and_then(|attr| attr.value.as_ref()) else { return None };
@@ -113,13 +118,19 @@ fn called<'l>(node: &pb::NodeDef, functions: &HashMap<&str, &'l pb::FunctionDef>
     let is_single = |arg: &pb::op_def::op_def::ArgDef| arg.number_attr.is_empty() && arg.type_list_attr.is_empty();
     let signature = &function.signature;
     let are_single = signature.input_arg.iter().chain(&signature.output_arg).all(is_single);
-    (are_single && signature.attr.is_empty() && !is_kept(&function.attr)).then_some(function)
+    let is_chosen = attribute(&function.attr, IMPLEMENTS).is_some_and(|what| {
+        functions.values().filter(|other| attribute(&other.attr, IMPLEMENTS) == Some(what)).count() > 1
+    });
+    (are_single && signature.attr.is_empty() && !is_kept(&function.attr) && !is_chosen).then_some(function)
 }
 
 fn is_kept(attributes: &BTreeMap<String, pb::AttrValue>) -> bool {
-    KEPT_CALLS
-        .iter()
-        .any(|name| attributes.get(*name).is_some_and(|attr| attr.has_s() && !attr.s().is_empty() || attr.b()))
+    KEPT_CALLS.iter().any(|name| attribute(attributes, name).is_some())
+}
+
+/// An attribute that is a text with content, or is set.
+fn attribute<'a>(attributes: &'a BTreeMap<String, pb::AttrValue>, name: &str) -> Option<&'a pb::AttrValue> {
+    attributes.get(name).filter(|attr| attr.has_s() && !attr.s().is_empty() || attr.b())
 }
 
 /// A call that is being replaced.
@@ -376,6 +387,21 @@ mod tests {
         for (input, result) in [(vec![], "i:output:0"), (vec!["in"], "nothing:output:0"), (vec!["in"], "i:other:0")] {
             let found = inlined(graph(vec![call("call", "f", &input)], vec![function("f", body(), result)]));
             assert_eq!(found["call"].0, "PartitionedCall", "{result}");
+        }
+    }
+
+    /// TensorFlow chooses among functions that implement the same.
+    #[test]
+    fn calls_are_left_where_there_is_a_choice() {
+        let implementing = |name: &str, what: &[u8]| {
+            let mut function = function(name, vec![attr::node("e", "Exp", &["x"], [])], "e:y:0");
+            let what = pb::AttrValue { value: Some(Value::S(what.to_vec().into())), ..Default::default() };
+            function.attr.insert(IMPLEMENTS.into(), what);
+            function
+        };
+        for (other, op) in [(&b"lstm_1"[..], "PartitionedCall"), (b"lstm_2", "IdentityN"), (b"", "IdentityN")] {
+            let functions = vec![implementing("f", b"lstm_1"), implementing("g", other)];
+            assert_eq!(inlined(graph(vec![call("call", "f", &["in"])], functions))["call"].0, op);
         }
     }
 

@@ -31,16 +31,22 @@ impl<'n> Shapes<'n> {
         Some(proto::partial_shape(list.shape.get(index)?).sizes()?.len())
     }
 
-    /// The shape of a constant, perhaps through nodes that pass it on.
+    /// The shape of a constant, perhaps through nodes that pass it on or give it another shape.
     pub(super) fn of_constant(&self, tensor: &str) -> Option<Vec<usize>> {
         let mut node = self.node(tensor)?;
+        let mut reshaped = None;
         for _ in 0..MAX_DEPTH {
-            if node.op != "Identity" {
-                break;
+            match node.op.as_str() {
+                "Identity" => {}
+                // The last one counts.
+                "Reshape" if reshaped.is_some() => {}
+                "Reshape" => reshaped = Some(integers(attr::constant(self.node(node.input.get(1)?)?)?)?),
+                _ => break,
             }
             node = self.node(node.input.first()?)?;
         }
-        proto::whole_shape(&attr::constant(node)?.tensor_shape).ok()
+        let shape = proto::whole_shape(&attr::constant(node)?.tensor_shape).ok()?;
+        reshaped.map_or(Some(shape.clone()), |sizes| reshape(&shape, &sizes))
     }
 
     /// The number of columns of a matrix product with constant weights.
@@ -98,6 +104,22 @@ impl<'n> Shapes<'n> {
         let node = *self.nodes.get(node_of(tensor)).filter(|_| !is_control(tensor))?;
         (!self.asked.contains(&node.name)).then_some(node)
     }
+}
+
+/// The number of elements of a shape.
+fn count(sizes: impl IntoIterator<Item = usize>) -> Option<usize> {
+    sizes.into_iter().try_fold(1_usize, usize::checked_mul)
+}
+
+/// The shape of as many elements in these sizes, of which one may be -1.
+fn reshape(shape: &[usize], sizes: &[i64]) -> Option<Vec<usize>> {
+    let elements = count(shape.iter().copied())?;
+    let known = sizes.iter().filter(|size| **size != -1);
+    let known = known.map(|size| usize::try_from(*size).ok()).collect::<Option<Vec<usize>>>()?;
+    let open = elements.checked_div(count(known)?)?;
+    let whole = |size: &i64| if *size == -1 { Some(open) } else { usize::try_from(*size).ok() };
+    let sizes: Vec<usize> = sizes.iter().map(whole).collect::<Option<_>>()?;
+    (count(sizes.iter().copied())? == elements).then_some(sizes)
 }
 
 /// The numbers of a constant of 32-bit or 64-bit integers, if they are few enough to be sizes.

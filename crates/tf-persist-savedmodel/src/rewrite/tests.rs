@@ -356,10 +356,18 @@ fn batches_of_products_become_one_with_bias_and_activation() {
         assert_eq!(node(&definition, "y").input[0], "product/product/activated");
     }
     // The matrix is not the same in every run.
-    let mut nodes = nodes(&[-1, 5, 2]);
-    nodes[1] = with_shape(float("w", "Abs", &["x"]), &[3, 2]);
-    let mut definition = meta_graph(nodes, Vec::new(), "y:0");
+    let mut varying = nodes(&[-1, 5, 2]);
+    varying[1] = with_shape(float("w", "Abs", &["x"]), &[3, 2]);
+    let mut definition = meta_graph(varying, Vec::new(), "y:0");
     assert_eq!(simplify(&mut definition).products, 0);
+    // Constants of another shape, such as the kernels of attention.
+    for (sizes, products) in [(&[3, -1][..], 2), (&[-1, 2], 2), (&[1, -1], 1), (&[3, 1, 2], 0), (&[-1, -1], 0)] {
+        let mut reshaped = nodes(&[-1, 5, 2]);
+        reshaped[1] = float("w", "Reshape", &["kernel", "sizes"]);
+        reshaped.extend([constant("kernel", &[3, 1, 2], &[1.0; 6]), ints("sizes", sizes)]);
+        let mut definition = meta_graph(reshaped, Vec::new(), "y:0");
+        assert_eq!(simplify(&mut definition).products, products, "{sizes:?}");
+    }
 }
 
 fn ints(name: &str, values: &[i32]) -> pb::NodeDef {
