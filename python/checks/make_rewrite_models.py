@@ -3,10 +3,11 @@
 Each has the signature `serving_default`; some have others. The test `tests/interop/rewrites.rs` compares their answers.
 """
 
+import functools
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -231,56 +232,80 @@ def statistics(folder: Path) -> None:
     save1(folder, build)
 
 
-def recurrent(**changes: Any) -> Callable[[tf.Module], Callable[[tf.Tensor], tf.Tensor]]:
+@dataclass(frozen=True)
+class Loop:
     """A loop over the steps of an LSTM layer of four units, as a user may write it, or with changes to it."""
-    order, start, spare, rows, by, limit = (
-        changes.get(name, default)
-        for name, default in (("order", "ifgo"), ("start", 0), ("spare", 0), ("rows", None), ("by", 1), ("limit", None))
-    )
 
-    def make(module: Model) -> Callable[[tf.Tensor], tf.Tensor]:
-        kernel, recurrent_kernel, bias = (module.all[name] for name in ("kernel", "recurrent_kernel", "bias"))
+    order: str = "ifgo"
+    start: int = 0
+    by: int = 1
+    limit: int | None = None
+    rows_of_states: int | None = None
+    room_for_more: int = 0
+    kept_shape: tuple[int | None, ...] = (None, 4)
+    read_shape: tuple[int | None, ...] = (-1, 3)
+    reads_first: bool = False
+    waits: bool = False
+    looks_at_list: bool = False
+    looks_at_length: bool = False
+    other_counter: bool = False
 
-        def call(x: tf.Tensor) -> tf.Tensor:
-            steps = tf.shape(x)[1]
-            read = tf.TensorArray(tf.float32, size=steps).unstack(tf.transpose(x, [1, 0, 2]))
-            count = steps if limit is None else limit
-            written = tf.TensorArray(tf.float32, size=count + spare if spare else count, element_shape=[None, 4])
-            zeros = tf.zeros([tf.shape(x)[0] if rows is None else rows, 4])
+    def call(self, module: Model, x: tf.Tensor) -> tf.Tensor:
+        """What is behind the last step, and all hidden states."""
+        steps = tf.shape(x)[1]
+        checks = [tf.debugging.check_numerics(1.0 / tf.cast(steps - 33, tf.float32), "33 steps")] if self.waits else []
+        with tf.control_dependencies(checks):
+            swapped = tf.transpose(x, [1, 0, 2])
+            read = tf.raw_ops.TensorListFromTensor(tensor=swapped, element_shape=tf.constant(self.read_shape))
+        count = steps if self.limit is None else self.limit
+        room = count + self.room_for_more if self.room_for_more else count
+        written = tf.TensorArray(tf.float32, size=room, element_shape=self.kept_shape)
+        states = tf.zeros([tf.shape(x)[0] if self.rows_of_states is None else self.rows_of_states, 4])
 
-            def step(time: tf.Tensor, written: tf.TensorArray, hidden: tf.Tensor, carry: tf.Tensor) -> tuple:
-                z = tf.matmul(read.read(time), kernel) + tf.matmul(hidden, recurrent_kernel)
-                gate = dict(zip(order, tf.split(tf.nn.bias_add(z, bias), 4, axis=1), strict=True))
-                carry = tf.sigmoid(gate["f"]) * carry + tf.sigmoid(gate["i"]) * tf.tanh(gate["g"])
-                hidden = tf.sigmoid(gate["o"]) * tf.tanh(carry)
-                return time + by, written.write(time, hidden), hidden, carry
+        def goes_on(other: tf.Tensor, time: tf.Tensor, written: tf.TensorArray, *_: tf.Tensor) -> tf.Tensor:
+            if self.looks_at_list:
+                tf.raw_ops.TensorListLength(input_handle=read)
+            if self.looks_at_length:
+                return time < tf.raw_ops.TensorListLength(input_handle=written.flow)
+            return tf.logical_and(other < 2**31 - 1, time < count) if self.other_counter else time < count
 
-            shapes = [tf.TensorShape([]), tf.TensorShape(None), tf.TensorShape([None, 4]), tf.TensorShape([None, 4])]
-            loop = [tf.constant(start), written, zeros, zeros]
-            _, written, hidden, carry = tf.while_loop(lambda time, *_: time < count, step, loop, shape_invariants=shapes)
-            return tf.concat([written.stack(), [hidden + carry]], 0)
+        def step(other: tf.Tensor, time: tf.Tensor, written: tf.TensorArray, hidden: tf.Tensor, carry: tf.Tensor) -> tuple:
+            row = tf.raw_ops.TensorListGetItem(input_handle=read, index=time, element_shape=tf.constant([-1, 3]), element_dtype=tf.float32)
+            z = tf.matmul(row, module.all["kernel"]) + tf.matmul(hidden, module.all["recurrent_kernel"])
+            gate = dict(zip(self.order, tf.split(tf.nn.bias_add(z, module.all["bias"]), 4, axis=1), strict=True))
+            carry = tf.sigmoid(gate["f"]) * carry + tf.sigmoid(gate["i"]) * tf.tanh(gate["g"])
+            hidden = tf.sigmoid(gate["o"]) * tf.tanh(carry)
+            return other + 1, time + self.by, written.write(time, hidden), hidden, carry
 
-        return call
-
-    return make
+        shapes = [tf.TensorShape([]), tf.TensorShape([]), tf.TensorShape(None), tf.TensorShape([None, 4]), tf.TensorShape([None, 4])]
+        loop = [tf.constant(-5), tf.constant(self.start), written, states, states]
+        _, _, written, hidden, carry = tf.while_loop(goes_on, step, loop, shape_invariants=shapes)
+        return tf.concat([[written.read(0)] if self.reads_first else written.stack(), [hidden + carry]], 0)
 
 
 # Loops, some of which are no LSTM layer over all steps.
 LOOPS = {
-    "lstm_loop": recurrent(),
-    "lstm_loop_of_ten": recurrent(limit=10),
-    "other_gates": recurrent(order="igfo"),
-    "second_step_first": recurrent(start=1),
-    "longer_list": recurrent(spare=2),
-    "one_row_for_all": recurrent(rows=1),
-    "every_other_step": recurrent(by=2),
+    "lstm_loop": Loop(),
+    "lstm_loop_of_ten": Loop(limit=10),
+    "other_gates": Loop(order="igfo"),
+    "second_step_first": Loop(start=1),
+    "longer_list": Loop(room_for_more=2),
+    "one_row_for_all": Loop(rows_of_states=1),
+    "every_other_step": Loop(by=2),
+    "two_rows_are_kept": Loop(kept_shape=(2, 4)),
+    "two_rows_are_read": Loop(read_shape=(2, 3)),
+    "only_the_first_is_read": Loop(reads_first=True),
+    "waits_for_a_check": Loop(waits=True),
+    "looks_at_the_list": Loop(looks_at_list=True),
+    "looks_at_the_length": Loop(looks_at_length=True),
+    "counts_from_below": Loop(other_counter=True),
 }
 
 
 def save_loop(folder: Path) -> None:
     """A loop over steps of three numbers."""
     module = Model(kernel=weights(3, 16), recurrent_kernel=weights(4, 16), bias=weights(16))
-    save(folder, module, LOOPS[folder.name](module), spec(None, None, 3))
+    save(folder, module, functools.partial(LOOPS[folder.name].call, module), spec(None, None, 3))
 
 
 def save_layers(folder: Path, *layers: keras.layers.Layer) -> None:
@@ -292,7 +317,7 @@ def save_layers(folder: Path, *layers: keras.layers.Layer) -> None:
 
 def lstm(folder: Path) -> None:
     """Only what is behind the last step of the second layer is needed."""
-    save_layers(folder, keras.layers.LSTM(6, return_sequences=True), keras.layers.LSTM(5, use_bias=False))
+    save_layers(folder, keras.layers.LSTM(6, return_sequences=True), keras.layers.LSTM(4, use_bias=False))
 
 
 def lstm_both_ways(folder: Path) -> None:

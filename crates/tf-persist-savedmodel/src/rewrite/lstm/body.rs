@@ -3,13 +3,14 @@
 use tf_persist_proto::tensorflow as pb;
 
 use super::cell::Next;
-use super::{Layer, Limit};
+use super::layer::{Layer, Limit};
 use crate::dtype::DType;
 use crate::graph::attr;
 use crate::tensor::{Tensor, proto};
 
-/// The most steps at once where only the last is needed. The op keeps what it computed for these.
-const STEPS: i32 = 32;
+/// The most steps at once. The op keeps seven numbers for each unit, row and step; with more steps, they would not stay
+/// near the processor where a step has many rows.
+const STEPS: i32 = 16;
 
 /// The body of a loop over this layer.
 pub(super) fn body(layer: &Layer<'_>, name: String) -> Option<pb::FunctionDef> {
@@ -37,17 +38,14 @@ pub(super) fn body(layer: &Layer<'_>, name: String) -> Option<pb::FunctionDef> {
             Next::Carry => "lstm/carry:output:0".to_owned(),
             Next::LastInList(set) => {
                 let mut set = pb::NodeDef { name: list.clone(), ..(*set).clone() };
+                set.attr.retain(|name, _| !name.starts_with('_'));
                 set.input = [argument(index), "lstm/zero:output:0", "lstm/hidden:output:0"].map(str::to_owned).into();
                 nodes.push(set);
                 format!("{list}:output_handle:0")
             }
             Next::EachInList => {
-                let shape = format!("lstm/shape_{index}");
-                let sizes = [-1, i32::try_from(layer.units).ok()?];
-                nodes.push(attr::const_node(&shape, proto::to_proto(&Tensor::from_slice(&[2], &sizes).ok()?)));
-                let types = [("element_dtype", attr::dtype(DType::Float32)), int("shape_type")];
-                let inputs = ["lstm/layer:h:0", &format!("{shape}:output:0")];
-                nodes.push(attr::node(&list, "TensorListFromTensor", &inputs, types));
+                let types = [("element_dtype", attr::dtype(DType::Float32))];
+                nodes.push(attr::node(&list, "TensorListPushBack", &[argument(index), "lstm/layer:h:0"], types));
                 format!("{list}:output_handle:0")
             }
         };
@@ -68,11 +66,7 @@ fn float(name: &str) -> (&str, pb::AttrValue) {
 /// The nodes of `lstm/steps`, the number of steps at once: what is left to each bound of the loop, or the most.
 fn counting<'l>(layer: &'l Layer<'_>, argument: impl Fn(usize) -> &'l str) -> Option<Vec<pb::NodeDef>> {
     let scalar = |name: &str, value: i32| Some(attr::const_node(name, proto::to_proto(&Tensor::scalar(value).ok()?)));
-    let mut nodes = vec![
-        scalar("lstm/zero", 0)?,
-        scalar("lstm/all", -1)?,
-        scalar("lstm/most", if layer.keeps_each { i32::MAX } else { STEPS })?,
-    ];
+    let mut nodes = vec![scalar("lstm/zero", 0)?, scalar("lstm/all", -1)?, scalar("lstm/most", STEPS)?];
     let mut least = "lstm/most:output:0".to_owned();
     for (number, (counter, limit)) in layer.bounds.iter().enumerate() {
         let left = format!("lstm/left_{number}");

@@ -15,6 +15,8 @@ pub(super) struct Cell<'f> {
     pub(super) time: usize,
     /// The list of the rows of all steps.
     pub(super) input: usize,
+    /// Reads the rows of a step.
+    pub(super) read: &'f pb::NodeDef,
     pub(super) kernel: usize,
     pub(super) recurrent: usize,
     pub(super) bias: Option<usize>,
@@ -51,6 +53,7 @@ impl<'f> Cell<'f> {
         let mut cell = Self {
             time: terms.time,
             input: terms.input,
+            read: terms.read,
             kernel: terms.kernel,
             recurrent: terms.recurrent,
             bias: terms.bias,
@@ -161,18 +164,19 @@ fn in_either_order<'f, T>(
 }
 
 /// The sum that is split into the gates.
-struct Terms {
+struct Terms<'f> {
     time: usize,
     input: usize,
+    read: &'f pb::NodeDef,
     hidden: usize,
     kernel: usize,
     recurrent: usize,
     bias: Option<usize>,
 }
 
-impl Terms {
+impl<'f> Terms<'f> {
     /// The terms of what this node splits into four by its columns.
-    fn of(body: &Function<'_>, split: &pb::NodeDef) -> Option<Self> {
+    fn of(body: &Function<'f>, split: &'f pb::NodeDef) -> Option<Self> {
         let axis = body.scalar(body.input(split, 0))?;
         if split.attr.get("num_split")?.i() != 4 || ![1, -1].contains(&axis) {
             return None;
@@ -196,7 +200,7 @@ impl Terms {
                     let twice = match left {
                         Source::Argument(hidden) => from_hidden.replace((hidden, weights)).is_some(),
                         Source::Node(read, _) if read.op == "TensorListGetItem" => {
-                            let row = (body.input(read, 0)?.argument()?, body.input(read, 1)?.argument()?);
+                            let row = (read, body.input(read, 0)?.argument()?, body.input(read, 1)?.argument()?);
                             from_input.replace((row, weights)).is_some()
                         }
                         Source::Node(..) => true,
@@ -207,8 +211,8 @@ impl Terms {
                 }
             }
         }
-        let (((input, time), kernel), (hidden, recurrent)) = (from_input?, from_hidden?);
-        todo.is_empty().then_some(Self { time, input, hidden, kernel, recurrent, bias })
+        let (((read, input, time), kernel), (hidden, recurrent)) = (from_input?, from_hidden?);
+        todo.is_empty().then_some(Self { time, input, read, hidden, kernel, recurrent, bias })
     }
 }
 

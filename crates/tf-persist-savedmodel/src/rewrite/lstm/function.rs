@@ -77,13 +77,24 @@ impl<'f> Function<'f> {
         outputs.map(|output| self.source(self.definition.ret.get(&output.name)?)).collect()
     }
 
+    /// The value of a constant.
+    pub(super) fn constant(&self, source: Option<Source<'f>>) -> Option<&'f pb::TensorProto> {
+        attr::constant(source?.node("Const")?)
+    }
+
     /// The value of a constant scalar.
     pub(super) fn scalar(&self, source: Option<Source<'f>>) -> Option<i64> {
-        let constant = attr::constant(source?.node("Const")?)?;
+        let constant = self.constant(source)?;
         match integers(constant)?.as_slice() {
             [value] if constant.tensor_shape.dim.is_empty() => Some(*value),
             _ => None,
         }
+    }
+
+    /// Whether a node takes an argument.
+    pub(super) fn takes(&self, argument: usize) -> bool {
+        let takes = |input: &String| self.arguments.get(node_of(input)) == Some(&argument);
+        self.definition.node_def.iter().any(|node| node.input.iter().any(takes))
     }
 
     /// The dtype of an argument.
@@ -98,7 +109,7 @@ impl<'f> Function<'f> {
         if let Some(index) = self.arguments.get(tensor) {
             return Some(Source::Argument(*index));
         }
-        // `node:output:index`; of the ops that are looked at, none has two outputs with names.
+        // `node:output:index`. Whoever looks at a node knows its op, and none of these has two outputs with names.
         let index = tensor.rsplit_once(':').map_or(Ok(0), |(_, index)| index.parse()).ok()?;
         Some(Source::Node(self.nodes.get(node_of(tensor))?, index))
     }
