@@ -91,8 +91,8 @@ pub mod internals {
     pub use crate::rewrite::prune::saver_in_scope;
     pub use crate::saved_model::restored::{Restored, SavedTensor};
     pub use crate::saved_model::{
-        Ends, MAX_GRAPH_BYTES, NamedTensor, SCHEMA_VERSION, are_checked_by_ops, check_model, decode_graph,
-        first_effect, has_shrinking_convolution, is_operation_name, left_out_initializers,
+        Ends, MAX_GRAPH_BYTES, NamedTensor, SCHEMA_VERSION, are_checked_by_ops, are_sizes_checked_by_ops, check_model,
+        decode_graph, first_effect, has_shrinking_convolution, is_operation_name, left_out_initializers,
     };
     pub use crate::stand_in::check as check_fetched;
     pub use crate::tensor::{Buffer, ForeignMemory, byte_len};

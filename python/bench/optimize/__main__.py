@@ -23,7 +23,9 @@ ROOT = Path(__file__).resolve().parents[3]
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 OURS = TARGET / "release/examples/bench_run"
 ONNX = ROOT / "target/bench_onnx_runtime/release/bench-onnx-runtime"
-ENVIRONMENT = {**os.environ, "TF_PERSIST_LIBTENSORFLOW": str(ROOT / ".venv"), "TF_CPP_MIN_LOG_LEVEL": "2"}
+# With threads of its own for each session, `auto` also tries one thread an op.
+SETTINGS = {"TF_PERSIST_LIBTENSORFLOW": str(ROOT / ".venv"), "TF_CPP_MIN_LOG_LEVEL": "2", "TF_OVERRIDE_GLOBAL_THREADPOOL": "1"}
+ENVIRONMENT = os.environ | SETTINGS
 TURN_SECONDS = 0.1
 
 

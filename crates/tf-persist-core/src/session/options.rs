@@ -180,7 +180,8 @@ impl LoadOptions {
     ///
     /// All sessions of a process share these threads, and the first session decides their number:
     /// [`LoadedModel::other_intra_op_threads`](crate::LoadedModel::other_intra_op_threads) reports another one. With
-    /// `TF_OVERRIDE_GLOBAL_THREADPOOL=1` in the environment before the first session, each session has its own threads.
+    /// `TF_OVERRIDE_GLOBAL_THREADPOOL=1` in the environment before the first session, each session has its own threads,
+    /// and [`Optimize::Auto`] also tries one where this is 0.
     #[must_use]
     pub fn intra_op_threads(mut self, threads: i32) -> Self {
         self.intra_op_threads = threads;
@@ -237,6 +238,13 @@ impl LoadOptions {
             asked => asked,
         };
         (number(first) != number(self.intra_op_threads) && !sessions_have_own_threads()).then_some(number(first))
+    }
+
+    /// Whether neither these options, nor the environment, nor an earlier session decides on the intra-op threads.
+    pub(super) fn may_choose_intra_op_threads(&self) -> bool {
+        self.intra_op_threads == 0
+            && sessions_have_own_threads()
+            && std::env::var_os("TF_NUM_INTRAOP_THREADS").is_none()
     }
 
     /// The options as a serialized `ConfigProto`, for a graph as it is.

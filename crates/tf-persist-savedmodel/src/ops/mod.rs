@@ -33,7 +33,7 @@ pub use known::output_names;
 pub use known::{OPS_VERSION, is_known_op};
 pub(crate) use known::{is_known_attribute, is_stateful, outputs};
 pub use packages::{OpPackage, last_tensorflow_with_kernel, usual_package};
-pub(crate) use shapes::checks_shapes;
+pub(crate) use shapes::{checks_shapes, checks_sizes};
 pub(crate) use state::{State, state_written};
 #[doc(hidden)]
 pub use variables::HandleKind;

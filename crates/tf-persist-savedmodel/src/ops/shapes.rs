@@ -130,6 +130,23 @@ const CHECKING: &[&str] = &[
     "ZerosLike",
 ];
 
+/// Ops of loops over steps, which refuse wrong sizes or accept any size, sorted; tested as those above. An index that is
+/// no scalar makes `TensorListGetItem` end the process.
+const CHECKING_SIZES: &[&str] = &[
+    "StatelessWhile",
+    "TensorListFromTensor",
+    "TensorListGetItem",
+    "TensorListReserve",
+    "TensorListSetItem",
+    "TensorListStack",
+    "While",
+];
+
+/// Whether an op is known to check the sizes of its inputs, if they have the ranks that it takes.
+pub(crate) fn checks_sizes(op: &str) -> bool {
+    checks_shapes(op) || CHECKING_SIZES.binary_search(&op).is_ok()
+}
+
 /// Whether an op is known to check the shapes of its inputs.
 pub(crate) fn checks_shapes(op: &str) -> bool {
     CHECKING.binary_search(&op).is_ok()
@@ -142,8 +159,8 @@ mod tests {
 
     #[test]
     fn ops_are_sorted_and_known() {
-        assert!(CHECKING.is_sorted());
-        assert!(CHECKING.iter().all(|op| is_known_op(op)));
-        assert!(!checks_shapes("Conv2D"));
+        assert!(CHECKING.is_sorted() && CHECKING_SIZES.is_sorted());
+        assert!(CHECKING.iter().chain(CHECKING_SIZES).all(|op| is_known_op(op)));
+        assert!(!checks_shapes("TensorListGetItem") && !checks_sizes("Conv2D"));
     }
 }

@@ -73,7 +73,7 @@ pub use optimized::{Optimized, OptimizedFrom};
 #[doc(hidden)]
 pub use required::Ends;
 #[doc(hidden)]
-pub use shape_checks::{are_checked_by_ops, has_shrinking_convolution};
+pub use shape_checks::{are_checked_by_ops, are_sizes_checked_by_ops, has_shrinking_convolution};
 #[doc(hidden)]
 pub use signature::is_operation_name;
 pub use signature::{DEFAULT_SIGNATURE, DefaultValue, SignatureDef, TensorInfo, TensorKind};

@@ -7,15 +7,30 @@
 use std::collections::HashSet;
 
 use crate::graph::view::{AttrView, IndexedGraph, NodeView, find_reachable};
-use crate::ops::checks_shapes;
+use crate::ops::{checks_shapes, checks_sizes};
 use crate::saved_model::{MetaGraph, SavedModel, SignatureDef, TensorInfo, TensorKind, parse_tensor_name};
 
 /// Whether every op that a run of the signature reaches, functions included, is known to check shapes itself.
 pub fn are_checked_by_ops(model: &SavedModel, meta_graph: &MetaGraph, signature: &SignatureDef) -> bool {
+    reaches_only(model, meta_graph, signature, checks_shapes)
+}
+
+/// Whether the signature may be fed any sizes where its inputs declare none, with the ranks that they declare: every op
+/// that a run reaches is known to check sizes itself.
+pub fn are_sizes_checked_by_ops(model: &SavedModel, meta_graph: &MetaGraph, signature: &SignatureDef) -> bool {
+    reaches_only(model, meta_graph, signature, checks_sizes)
+}
+
+fn reaches_only(
+    model: &SavedModel,
+    meta_graph: &MetaGraph,
+    signature: &SignatureDef,
+    is_known: impl Fn(&str) -> bool,
+) -> bool {
     let graph = IndexedGraph::new(model.meta_graph_bytes(meta_graph));
     // The ops of functions that are called by name of their own are looked at when they are reached.
     let functions: HashSet<&str> = graph.functions.iter().map(|function| function.name).collect();
-    let is_unknown = |op: &str| !checks_shapes(op) && !functions.contains(op);
+    let is_unknown = |op: &str| !is_known(op) && !functions.contains(op);
     find_reachable(&graph, &signature.fed_nodes(), &signature.fetched_nodes(), |node| is_unknown(node.op)).is_none()
 }
 

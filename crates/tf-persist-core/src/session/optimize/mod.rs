@@ -53,6 +53,9 @@ pub struct Optimization {
     pub simplified: bool,
     /// Whether graphs run in the calling thread although the options left that to TensorFlow.
     pub calling_thread: bool,
+    /// Whether one thread computes each op although the options left that to TensorFlow. It is tried where each session
+    /// has its own threads, see [`LoadOptions::intra_op_threads`].
+    pub one_thread_an_op: bool,
     /// How many times as fast it was in the trial as the model as it is; `None` if it was not tried.
     pub speedup: Option<f64>,
     /// How many requests were tried.
@@ -74,6 +77,7 @@ impl Optimization {
             constants: false,
             simplified: false,
             calling_thread: false,
+            one_thread_an_op: false,
             speedup: None,
             requests: 0,
             reason: Some(reason.into()),
@@ -94,6 +98,9 @@ impl fmt::Display for Optimization {
         })?;
         if self.calling_thread {
             f.write_str(", and runs in the calling thread")?;
+        }
+        if self.one_thread_an_op {
+            f.write_str(", with one thread an op")?;
         }
         if let Some(speedup) = self.speedup {
             let requests = if self.requests == 1 { "request" } else { "requests" };
@@ -144,6 +151,52 @@ impl Form {
     }
 }
 
+/// Which threads run a graph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Threads {
+    /// The calling thread, and those of TensorFlow within an op.
+    Calling,
+    /// The calling thread alone.
+    One,
+    /// Those that the options ask for.
+    OfTensorFlow,
+}
+
+impl Threads {
+    /// The calling thread is nearly always the fastest.
+    const ALL: [Self; 3] = [Self::Calling, Self::One, Self::OfTensorFlow];
+
+    /// Whether the caller has left the choice.
+    fn are_free(self, options: &LoadOptions) -> bool {
+        match self {
+            Self::Calling => options.inter_op_threads == 0,
+            Self::One => options.inter_op_threads == 0 && options.may_choose_intra_op_threads(),
+            Self::OfTensorFlow => true,
+        }
+    }
+
+    fn set(self, options: &LoadOptions) -> LoadOptions {
+        let options = options.clone();
+        match self {
+            Self::Calling => options.inter_op_threads(-1),
+            Self::One => options.inter_op_threads(-1).intra_op_threads(1),
+            Self::OfTensorFlow => options,
+        }
+    }
+
+    fn noted(self, done: Optimization) -> Optimization {
+        Optimization { calling_thread: self != Self::OfTensorFlow, one_thread_an_op: self == Self::One, ..done }
+    }
+
+    fn of(done: &Optimization) -> Self {
+        match (done.calling_thread, done.one_thread_an_op) {
+            (true, true) => Self::One,
+            (true, false) => Self::Calling,
+            (false, _) => Self::OfTensorFlow,
+        }
+    }
+}
+
 /// The forms of a model that are tried.
 struct Candidates<'c> {
     checked: &'c Checked<'c>,
@@ -171,17 +224,15 @@ impl Candidates<'_> {
             },
         };
         let mut answers = false;
-        // The calling thread is nearly always the fastest.
-        for calling_thread in [true, false] {
-            // The caller may have decided on the threads. As it is, the model is known.
-            let is_known = form == Form::AsItIs && !calling_thread;
+        for threads in Threads::ALL {
+            // As it is, the model is known.
+            let is_known = form == Form::AsItIs && threads == Threads::OfTensorFlow;
             let is_late = self.tried > 0 && Instant::now() > self.end;
-            if is_known || calling_thread && self.options.inter_op_threads != 0 || is_late {
+            if is_known || !threads.are_free(self.options) || is_late {
                 continue;
             }
             self.tried += 1;
-            let options = self.options.clone();
-            let options = if calling_thread { options.inter_op_threads(-1) } else { options };
+            let options = threads.set(self.options);
             let loaded = match &graph {
                 Some(graph) => self.checked.load_frozen(graph, &options),
                 None => self.checked.load(&options),
@@ -195,8 +246,8 @@ impl Candidates<'_> {
                     answers = true;
                     let failed = graph.as_ref().map_or_else(Vec::new, |graph| graph.failed.clone());
                     let none = Optimization::none("");
-                    let done = Optimization { calling_thread, speedup: Some(speedup), failed, ..none };
-                    self.take_if_faster(loaded, form, done);
+                    let done = Optimization { speedup: Some(speedup), failed, ..none };
+                    self.take_if_faster(loaded, form, threads.noted(done));
                 }
                 Err(reason) if form != Form::AsItIs => drop(self.not_frozen.get_or_insert(reason)),
                 Err(_) => {}
@@ -220,8 +271,7 @@ impl Candidates<'_> {
 
 /// Loads a model in the form that was the fastest in an earlier trial.
 fn as_remembered(checked: &Checked<'_>, options: &LoadOptions, done: Optimization) -> Result<LoadedModel> {
-    let options = options.clone();
-    let options = if done.calling_thread { options.inter_op_threads(-1) } else { options };
+    let options = Threads::of(&done).set(options);
     let form = match (done.constants, done.simplified) {
         (true, true) => Form::Simplified,
         (true, false) => Form::Constants,

@@ -22,7 +22,7 @@ use super::super::options::LoadOptions;
 use super::Optimization;
 
 /// Changes whenever the simplifications or the trial do.
-const VERSION: &str = concat!("2 of tf-persist ", env!("CARGO_PKG_VERSION"));
+const VERSION: &str = concat!("3 of tf-persist ", env!("CARGO_PKG_VERSION"));
 
 /// The most results that a folder keeps. The oldest goes first.
 const MAX_FILES: usize = 256;
@@ -80,6 +80,7 @@ impl Remembered {
             constants: result.get("constants")?.as_bool()?,
             simplified: result.get("simplified")?.as_bool()?,
             calling_thread: result.get("calling_thread")?.as_bool()?,
+            one_thread_an_op: result.get("one_thread_an_op")?.as_bool()?,
             speedup: result.get("speedup")?.as_f64(),
             requests: result.get("requests")?.as_u64()?.try_into().ok()?,
             reason: result.get("reason")?.as_str().map(str::to_owned),
@@ -95,6 +96,7 @@ impl Remembered {
             "constants": done.constants,
             "simplified": done.simplified,
             "calling_thread": done.calling_thread,
+            "one_thread_an_op": done.one_thread_an_op,
             "speedup": done.speedup,
             "requests": done.requests,
             "reason": done.reason,

@@ -1,5 +1,6 @@
 //! The requests of a trial: those that are recorded in the model, else generated ones.
 
+use tf_persist_savedmodel::internals::are_sizes_checked_by_ops;
 use tf_persist_savedmodel::saved_model::SignatureDef;
 use tf_persist_savedmodel::tensor::Tensor;
 use tf_persist_savedmodel::warmup::{Kind, Records};
@@ -42,7 +43,8 @@ pub(super) fn generated(signature: &Signature) -> Vec<Request> {
     let is_open = |name: &str| shape_of(definition, name).is_none_or(|shape| shape.iter().skip(1).any(Option::is_none));
     let any_open = inputs.iter().any(|(name, _)| is_open(name));
     // Some kernels end the process on a shape that they cannot take.
-    if any_open && !signature.ops_check_shapes() {
+    let model = signature.model();
+    if any_open && !are_sizes_checked_by_ops(model.saved_model(), model.meta_graph(), definition) {
         return Vec::new();
     }
     let sizes = if any_open { &OPEN_SIZES[..] } else { &OPEN_SIZES[..1] };

@@ -72,8 +72,8 @@ impl<'g> Layer<'g> {
         Some(layer)
     }
 
-    /// Whether the rows get a column of zeros: with an odd number of rows and of columns, the op is slow, and logs so in
-    /// each run.
+    /// Whether the rows get a column of zeros: with an odd number of rows and of columns, the op is slow, and each run
+    /// logs so.
     pub(super) fn pads(&self) -> bool {
         self.columns % 2 == 1
     }
@@ -116,7 +116,7 @@ fn sizes(node: &pb::NodeDef, cell: &Cell<'_>, around: &Around<'_>) -> Option<(us
     let shape = |index: usize| around.shapes.of_constant(node.input.get(index)?);
     let [columns, width] = shape(cell.kernel)?.try_into().ok()?;
     let units = width / 4;
-    // With an odd number of rows and of units, the op is slow, and logs so in each run.
+    // With an odd number of rows and of units, the op is slow, and each run logs so.
     let fits = width == 4 * units && units > 0 && units % 2 == 0 && columns > 0;
     let fits = fits && shape(cell.recurrent)? == [units, width];
     let has_bias = |bias| shape(bias).is_some_and(|shape| shape == [width]);
