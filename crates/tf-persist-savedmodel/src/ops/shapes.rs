@@ -130,8 +130,9 @@ const CHECKING: &[&str] = &[
     "ZerosLike",
 ];
 
-/// Ops of loops over steps, which refuse wrong sizes or accept any size, sorted; tested as those above. An index that is
-/// no scalar makes `TensorListGetItem` end the process.
+/// Ops of loops over steps, which refuse wrong sizes or accept any size, sorted; tested as those above.
+///
+/// `TensorListGetItem` ends the process if an index is no scalar.
 const CHECKING_SIZES: &[&str] = &[
     "StatelessWhile",
     "TensorListFromTensor",

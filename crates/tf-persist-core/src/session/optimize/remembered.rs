@@ -156,6 +156,7 @@ mod tests {
             constants: true,
             simplified: false,
             calling_thread: true,
+            one_thread_an_op: true,
             speedup: Some(2.5),
             requests: 3,
             reason: Some("why".into()),

@@ -75,7 +75,7 @@ impl<'g> Layer<'g> {
     /// Whether the rows get a column of zeros: with an odd number of rows and of columns, the op is slow, and each run
     /// logs so.
     pub(super) fn pads(&self) -> bool {
-        self.columns % 2 == 1
+        !self.columns.is_multiple_of(2)
     }
 
     /// A list of all hidden states, if it has no room for more, and is only stacked.
@@ -117,7 +117,7 @@ fn sizes(node: &pb::NodeDef, cell: &Cell<'_>, around: &Around<'_>) -> Option<(us
     let [columns, width] = shape(cell.kernel)?.try_into().ok()?;
     let units = width / 4;
     // With an odd number of rows and of units, the op is slow, and each run logs so.
-    let fits = width == 4 * units && units > 0 && units % 2 == 0 && columns > 0;
+    let fits = width == 4 * units && units > 0 && units.is_multiple_of(2) && columns > 0;
     let fits = fits && shape(cell.recurrent)? == [units, width];
     let has_bias = |bias| shape(bias).is_some_and(|shape| shape == [width]);
     (fits && cell.bias.is_none_or(has_bias)).then_some((columns, units))
@@ -132,7 +132,7 @@ fn input<'g>(node: &'g pb::NodeDef, cell: &Cell<'_>, around: &Around<'g>, column
         && allows_rows(around.element_shape(list, 1)?, columns);
     // A column is added before the loop, which refuses other tensors than those of three dimensions even if there is no
     // step.
-    (is_plain && (columns % 2 == 0 || around.before_swap(input).is_some())).then_some(input)
+    (is_plain && (columns.is_multiple_of(2) || around.before_swap(input).is_some())).then_some(input)
 }
 
 /// The counters of a loop and what each stays below.
