@@ -15,7 +15,7 @@ pub(super) struct Around<'g> {
     pub(super) functions: HashMap<&'g str, &'g pb::FunctionDef>,
     pub(super) names: HashSet<&'g str>,
     /// The nodes that take a tensor, by their indices.
-    takers: HashMap<&'g str, Vec<usize>>,
+    consumers: HashMap<&'g str, Vec<usize>>,
     pub(super) asked: &'g HashSet<String>,
     pub(super) shapes: Shapes<'g>,
     pub(super) scalars: Scalars<'g>,
@@ -24,17 +24,17 @@ pub(super) struct Around<'g> {
 impl<'g> Around<'g> {
     pub(super) fn new(graph: &'g pb::GraphDef, asked: &'g HashSet<String>) -> Self {
         let functions = graph.library.function.iter();
-        let mut takers: HashMap<&str, Vec<usize>> = HashMap::new();
+        let mut consumers: HashMap<&str, Vec<usize>> = HashMap::new();
         for (index, node) in graph.node.iter().enumerate() {
             for input in &node.input {
-                takers.entry(tensor_of(input)).or_default().push(index);
+                consumers.entry(tensor_of(input)).or_default().push(index);
             }
         }
         Self {
             nodes: &graph.node,
             functions: functions.map(|function| (function.signature.name.as_str(), function)).collect(),
             names: graph.node.iter().map(|node| node.name.as_str()).collect(),
-            takers,
+            consumers,
             asked,
             shapes: Shapes::new(&graph.node, asked),
             scalars: Scalars::new(&graph.node, BTreeMap::new(), asked).without_waiting(),
@@ -50,9 +50,9 @@ impl<'g> Around<'g> {
     }
 
     /// The nodes that take an output of a node, by their indices.
-    pub(super) fn takers(&self, node: &pb::NodeDef, output: usize) -> &[usize] {
+    pub(super) fn consumers(&self, node: &pb::NodeDef, output: usize) -> &[usize] {
         let tensor = if output == 0 { node.name.clone() } else { format!("{}:{output}", node.name) };
-        self.takers.get(tensor.as_str()).map_or(&[], Vec::as_slice)
+        self.consumers.get(tensor.as_str()).map_or(&[], Vec::as_slice)
     }
 
     /// Behind nodes that pass a tensor on, or reverse it: a tensor of the same shape.

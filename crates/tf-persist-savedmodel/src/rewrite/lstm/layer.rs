@@ -51,7 +51,7 @@ impl<'g> Layer<'g> {
         let bounds = bounds(&condition, &body, &cell)?;
         // These variables get other values.
         let changed = [cell.input, cell.kernel];
-        let is_seen = |index: &usize| condition.takes(*index) || !around.takers(node, *index).is_empty();
+        let is_seen = |index: &usize| condition.takes(*index) || !around.consumers(node, *index).is_empty();
         let starts = bounds.iter().map(|(counter, _)| *counter).chain([cell.time]);
         let mut starts = starts.map(|counter| around.scalars.value(node.input.get(counter)?));
         // What is left to the limit is then a number.
@@ -99,7 +99,7 @@ impl<'g> Layer<'g> {
         let is_first = |counter: &usize| around.scalars.value(&node.input[*counter]) == Some(0);
         let fits = is_first(&self.cell.time)
             && self.bounds.iter().all(|(counter, limit)| is_first(counter) && is_length(limit));
-        let stacks = around.takers(node, variable).to_vec();
+        let stacks = around.consumers(node, variable).to_vec();
         let stacks_all = |stack: &usize| {
             let stack = &around.nodes[*stack];
             let wanted = stack.attr.get("num_elements").map_or(-1, pb::AttrValue::i);
