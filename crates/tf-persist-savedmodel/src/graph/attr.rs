@@ -6,7 +6,7 @@ use tf_persist_proto::tensorflow::attr_value::attr_value::{ListValue, Value};
 use tf_persist_proto::tensorflow::types::DataType;
 
 use crate::dtype::DType;
-use crate::tensor::{Tensor, proto};
+use crate::tensor::{Element, Tensor, proto};
 
 /// A dtype as protobufs have it.
 pub type ProtoType = EnumOrUnknown<DataType>;
@@ -97,6 +97,11 @@ pub fn const_node(name: &str, value: pb::TensorProto) -> pb::NodeDef {
     node(name, "Const", &[], [("dtype", proto_type(dtype)), ("value", tensor(value))])
 }
 
+/// A `Const` node that holds these values; `None` if the shape has another number of elements.
+pub fn values_node<T: Element>(name: &str, shape: &[usize], values: &[T]) -> Option<pb::NodeDef> {
+    Some(const_node(name, proto::to_proto(&Tensor::from_slice(shape, values).ok()?)))
+}
+
 /// A `Const` node that holds a vector of strings.
 pub fn strings_node<S: AsRef<[u8]>>(name: &str, strings: &[S]) -> crate::error::Result<pb::NodeDef> {
     Ok(const_node(name, proto::to_proto(&Tensor::from_strings(&[strings.len()], strings)?)))
@@ -116,6 +121,11 @@ pub fn node<'n>(
         attr: attributes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
         ..Default::default()
     }
+}
+
+/// A function of the library, by its name.
+pub fn function(name: impl Into<String>) -> pb::AttrValue {
+    attr(Value::Func(pb::NameAttrList { name: name.into(), ..Default::default() }))
 }
 
 /// The attribute `_class` that places a node on the device of another.

@@ -132,7 +132,7 @@ const CHECKING: &[&str] = &[
 
 /// Ops of loops over steps, which refuse wrong sizes or accept any size, sorted; tested as those above.
 ///
-/// `TensorListGetItem` ends the process if an index is no scalar.
+/// `TensorListGetItem` is not among those above: an index of another rank than it takes ends the process.
 const CHECKING_SIZES: &[&str] = &[
     "StatelessWhile",
     "TensorListFromTensor",

@@ -9,7 +9,6 @@ use super::effects::has_control_flow;
 use super::shapes::{Shapes, integers};
 use crate::dtype::DType;
 use crate::graph::{attr, free_name, is_control, tensor_of};
-use crate::tensor::{Tensor, proto};
 
 /// A chain of transposes becomes shorter by one in a round.
 const MAX_ROUNDS: usize = 16;
@@ -103,7 +102,7 @@ impl<'g> View<'g> {
         before?;
         let axes: Vec<i32> = combined.iter().map(|axis| i32::try_from(*axis).ok()).collect::<Option<_>>()?;
         let name = free_name(&format!("{}/permutation", node.name), |name| self.names.contains(name));
-        let mut constant = attr::const_node(&name, proto::to_proto(&Tensor::from_slice(&[axes.len()], &axes).ok()?));
+        let mut constant = attr::values_node(&name, &[axes.len()], &axes)?;
         constant.device.clone_from(&node.device);
         let mut merged = with_source(node, source);
         merged.input[1] = name;

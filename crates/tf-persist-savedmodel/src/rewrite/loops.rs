@@ -119,10 +119,7 @@ impl<'f> Plan<'f> {
                 constants.entry(tensor.clone()).or_insert_with(constant);
             }
             let name = format!("{}/step_{number}", node.name);
-            let function =
-                Value::Func(pb::NameAttrList { name: self.body.signature.name.clone(), ..Default::default() });
-            let function = pb::AttrValue { value: Some(function), ..Default::default() };
-            let attributes = [("f", function), ("Tin", list()), ("Tout", list())];
+            let attributes = [("f", attr::function(&self.body.signature.name)), ("Tin", list()), ("Tout", list())];
             let mut call = attr::node(name.as_str(), "PartitionedCall", &[], attributes);
             call.input = tensors.iter().chain(&controls).cloned().collect();
             nodes.push(call);

@@ -11,7 +11,6 @@ use super::effects::has_control_flow;
 use super::shapes::Shapes;
 use crate::dtype::DType;
 use crate::graph::{attr, is_control};
-use crate::tensor::{Tensor, proto};
 
 /// Replaces the batches of products at the top of a graph. Returns how many. These nodes are asked for by their names.
 pub(crate) fn flatten(graph: &mut pb::GraphDef, asked: &HashSet<String>) -> usize {
@@ -77,9 +76,7 @@ fn flattened(node: &pb::NodeDef, shapes: &Shapes<'_>) -> Option<Vec<pb::NodeDef>
 fn shapes_around(product: &pb::NodeDef, left: &str, columns: i32) -> Option<Vec<pb::NodeDef>> {
     let name = |what: &str| format!("{}/{what}", product.name);
     let int = || attr::dtype(DType::Int32);
-    let vector = |what: &str, value: i32| {
-        Some(attr::const_node(&name(what), proto::to_proto(&Tensor::from_slice(&[1], &[value]).ok()?)))
-    };
+    let vector = |what: &str, value: i32| attr::values_node(&name(what), &[1], &[value]);
     // The sizes from one place to another, or one of them as a scalar, which has to be there.
     let part = |what: &str, (begin, end): (&str, &str), masks: [(&str, i64); 1]| {
         let inputs = ["sizes", begin, end, "stride"].map(name);
@@ -92,8 +89,7 @@ fn shapes_around(product: &pb::NodeDef, left: &str, columns: i32) -> Option<Vec<
         let types = [("T", int()), ("Tidx", int()), ("N", attr::integer(2))];
         attr::node(name(what), "ConcatV2", &inputs.each_ref().map(String::as_str), types)
     };
-    let scalar =
-        |what: &str, value: i32| Some(attr::const_node(&name(what), proto::to_proto(&Tensor::scalar(value).ok()?)));
+    let scalar = |what: &str, value: i32| attr::values_node(&name(what), &[], &[value]);
     let matrix = [name("height"), name("columns")];
     let types = [("T", product.attr.get("T")?.clone()), ("out_type", int())];
     Some(vec![

@@ -7,6 +7,7 @@ use tf_persist_proto::tensorflow::attr_value::attr_value::Value;
 
 use crate::dtype::DType;
 use crate::graph::{attr, is_control, node_of};
+use crate::shape::element_count;
 use crate::tensor::proto;
 
 /// The longest chain of nodes that is followed.
@@ -106,20 +107,15 @@ impl<'n> Shapes<'n> {
     }
 }
 
-/// The number of elements of a shape.
-fn count(sizes: impl IntoIterator<Item = usize>) -> Option<usize> {
-    sizes.into_iter().try_fold(1_usize, usize::checked_mul)
-}
-
 /// The shape of as many elements in these sizes, of which one may be -1.
 fn reshape(shape: &[usize], sizes: &[i64]) -> Option<Vec<usize>> {
-    let elements = count(shape.iter().copied())?;
+    let elements = element_count(shape).ok()?;
     let known = sizes.iter().filter(|size| **size != -1);
     let known = known.map(|size| usize::try_from(*size).ok()).collect::<Option<Vec<usize>>>()?;
-    let open = elements.checked_div(count(known)?)?;
+    let open = elements.checked_div(element_count(&known).ok()?)?;
     let whole = |size: &i64| if *size == -1 { Some(open) } else { usize::try_from(*size).ok() };
     let sizes: Vec<usize> = sizes.iter().map(whole).collect::<Option<_>>()?;
-    (count(sizes.iter().copied())? == elements).then_some(sizes)
+    (element_count(&sizes).ok()? == elements).then_some(sizes)
 }
 
 /// The numbers of a constant of 32-bit or 64-bit integers, if they are few enough to be sizes.

@@ -212,7 +212,7 @@ impl<'g> Fold<'g> {
             Some(bias) => {
                 let bias = Some(bias).filter(|bias| bias.iter().all(|value| value.is_finite()))?;
                 let value = view.free_name(&format!("{name}/folded_bias"));
-                new.push(attr::const_node(&value, proto::to_proto(&Tensor::from_slice(&[bias.len()], &bias).ok()?)));
+                new.push(attr::values_node(&value, &[bias.len()], &bias)?);
                 attr::node(name, "BiasAdd", &[input, &value], [dtype])
             }
             // Whoever asks for it by its name gets it, or gives it.

@@ -6,7 +6,6 @@ use super::cell::Next;
 use super::layer::{Layer, Limit};
 use crate::dtype::DType;
 use crate::graph::attr;
-use crate::tensor::{Tensor, proto};
 
 /// The most steps at once. The op keeps seven numbers for each unit, row and step; with more steps, they would not stay
 /// near the processor where a step has many rows.
@@ -65,7 +64,7 @@ fn float(name: &str) -> (&str, pb::AttrValue) {
 
 /// The nodes of `lstm/steps`, the number of steps at once: what is left to each bound of the loop, or the most.
 fn counting<'l>(layer: &'l Layer<'_>, argument: impl Fn(usize) -> &'l str) -> Option<Vec<pb::NodeDef>> {
-    let scalar = |name: &str, value: i32| Some(attr::const_node(name, proto::to_proto(&Tensor::scalar(value).ok()?)));
+    let scalar = |name: &str, value: i32| attr::values_node(name, &[], &[value]);
     let mut nodes = vec![scalar("lstm/zero", 0)?, scalar("lstm/all", -1)?, scalar("lstm/most", STEPS)?];
     let mut least = "lstm/most:output:0".to_owned();
     for (number, (counter, limit)) in layer.bounds.iter().enumerate() {
@@ -95,12 +94,8 @@ fn stepping<'l>(layer: &'l Layer<'_>, argument: impl Fn(usize) -> &'l str) -> Op
         let types = [int("T"), ("N", attr::integer(3)), ("axis", attr::integer(0))];
         attr::node(name, "Pack", &[first, other, other], types)
     };
-    let floats = |name: &str, length: usize| {
-        Some(attr::const_node(name, proto::to_proto(&Tensor::from_slice(&[length], &vec![0_f32; length]).ok()?)))
-    };
-    let place = |name: &str, value: i32| {
-        Some(attr::const_node(name, proto::to_proto(&Tensor::from_slice(&[1], &[value]).ok()?)))
-    };
+    let zeros = |name: &str, length: usize| attr::values_node(name, &[length], &vec![0_f32; length]);
+    let vector = |name: &str, value: i32| attr::values_node(name, &[1], &[value]);
     let last = |name: &str, states: &str| {
         let inputs = [states, "lstm/last:output:0", "lstm/end:output:0", "lstm/one:output:0"];
         attr::node(name, "StridedSlice", &inputs, [float("T"), int("Index"), ("shrink_axis_mask", attr::integer(1))])
@@ -110,20 +105,21 @@ fn stepping<'l>(layer: &'l Layer<'_>, argument: impl Fn(usize) -> &'l str) -> Op
     let mut nodes = vec![
         pack("lstm/begin", argument(cell.time), "lstm/zero:output:0"),
         pack("lstm/size", "lstm/steps:z:0", "lstm/all:output:0"),
+        // `BlockLSTMV2` believes the number of steps. A slice of as many is refused where there are fewer.
         attr::node("lstm/part", "Slice", &part, [float("T"), int("Index")]),
         attr::node("lstm/length", "Cast", &["lstm/steps:z:0"], lengths),
         // The op would add these weights of the carry to the gates, if it were told to.
-        floats("lstm/peephole", units)?,
-        place("lstm/last", -1)?,
-        place("lstm/end", 0)?,
-        place("lstm/one", 1)?,
+        zeros("lstm/peephole", units)?,
+        vector("lstm/last", -1)?,
+        vector("lstm/end", 0)?,
+        vector("lstm/one", 1)?,
         last("lstm/hidden", "lstm/layer:h:0"),
         last("lstm/carry", "lstm/layer:cs:0"),
     ];
     let bias = match cell.bias {
         Some(bias) => argument(bias),
         None => {
-            nodes.push(floats("lstm/no_bias", 4 * units)?);
+            nodes.push(zeros("lstm/no_bias", 4 * units)?);
             "lstm/no_bias:output:0"
         }
     };

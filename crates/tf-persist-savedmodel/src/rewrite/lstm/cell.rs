@@ -3,6 +3,8 @@
 //! As Keras and this project's converter write it: with `z = x·kernel + hidden·recurrent + bias`, split into `i`, `f`,
 //! `g` and `o`, the next carry is `σ(f)·carry + σ(i)·tanh(g)`, and the next hidden state `σ(o)·tanh(carry)`.
 
+use std::ptr;
+
 use tf_persist_proto::tensorflow as pb;
 
 use super::function::{Function, Source};
@@ -109,7 +111,7 @@ impl<'f> Cell<'f> {
 }
 
 fn is(source: Source<'_>, node: &pb::NodeDef) -> bool {
-    matches!(source, Source::Node(found, 0) if std::ptr::eq(found, node))
+    matches!(source, Source::Node(found, 0) if ptr::eq(found, node))
 }
 
 /// The part of a step behind its products.
@@ -129,20 +131,16 @@ impl<'f> Gates<'f> {
             let next_carry = next_carry.node("AddV2").or_else(|| next_carry.node("Add"))?;
             let carry = in_either_order(body, next_carry, |kept, added| {
                 let kept = in_either_order(body, kept.node("Mul")?, |gate, carry| {
-                    is_same(gate_of(body, gate, "Sigmoid", 1)?, sum).then_some(carry.argument()?)
+                    ptr::eq(gate_of(body, gate, "Sigmoid", 1)?, sum).then_some(carry.argument()?)
                 })?;
                 in_either_order(body, added.node("Mul")?, |gate, value| {
                     let gates = [gate_of(body, gate, "Sigmoid", 0)?, gate_of(body, value, "Tanh", 2)?];
-                    gates.iter().all(|split| is_same(split, sum)).then_some(kept)
+                    gates.iter().all(|split| ptr::eq(*split, sum)).then_some(kept)
                 })
             })?;
             Some(Self { sum, carry, next_carry })
         })
     }
-}
-
-fn is_same(node: &pb::NodeDef, other: &pb::NodeDef) -> bool {
-    std::ptr::eq(node, other)
 }
 
 /// The node that splits what a gate is made of, if it takes the part with this index.

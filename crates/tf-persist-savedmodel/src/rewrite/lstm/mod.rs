@@ -19,7 +19,6 @@ use tf_persist_proto::tensorflow::attr_value::attr_value::Value;
 use super::effects::has_control_flow;
 use crate::dtype::DType;
 use crate::graph::{attr, free_name, is_control};
-use crate::tensor::{Tensor, proto};
 use around::Around;
 use function::Function;
 use layer::Layer;
@@ -58,10 +57,9 @@ fn fused(layer: &Layer<'_>, (index, node): (usize, &pb::NodeDef), around: &Aroun
     let name = |what: &str| format!("{}/lstm_{what}", node.name);
     let mut added = weights(layer, node)?;
     if !layer.kept.is_empty() {
-        let shape = Tensor::from_slice(&[3], &[-1, -1, i32::try_from(layer.units).ok()?]).ok()?;
-        added.push(attr::const_node(&name("shape"), proto::to_proto(&shape)));
-        added.push(attr::const_node(&name("any"), proto::to_proto(&Tensor::scalar(-1_i32).ok()?)));
-        added.push(attr::const_node(&name("lengths"), proto::to_proto(&Tensor::from_slice::<i64>(&[0], &[]).ok()?)));
+        added.push(attr::values_node(&name("shape"), &[3], &[-1, -1, i32::try_from(layer.units).ok()?])?);
+        added.push(attr::values_node(&name("any"), &[], &[-1_i32])?);
+        added.push(attr::values_node::<i64>(&name("lengths"), &[0], &[])?);
         added.push(attr::node(name("list"), "EmptyTensorList", &[&name("shape"), &name("any")], list_types()));
     }
     added.iter_mut().for_each(|made| made.device.clone_from(&node.device));
@@ -96,12 +94,8 @@ fn list_types() -> [(&'static str, pb::AttrValue); 2] {
 fn changed_loop(layer: &Layer<'_>, node: &pb::NodeDef, [condition, body]: &[String; 2]) -> Option<pb::NodeDef> {
     let cell = &layer.cell;
     let mut changed = node.clone();
-    let function = |name: &String| {
-        let value = Value::Func(pb::NameAttrList { name: name.clone(), ..Default::default() });
-        pb::AttrValue { value: Some(value), ..Default::default() }
-    };
-    changed.attr.insert("cond".into(), function(condition));
-    changed.attr.insert("body".into(), function(body));
+    changed.attr.insert("cond".into(), attr::function(condition));
+    changed.attr.insert("body".into(), attr::function(body));
     let mut types = attr::list_of_types(node, "T");
     *types.get_mut(cell.input)? = attr::proto_dtype(DType::Float32);
     changed.attr.insert("T".into(), attr::dtypes(types));
@@ -138,13 +132,12 @@ fn changed_condition(layer: &Layer<'_>, name: String) -> pb::FunctionDef {
 fn weights(layer: &Layer<'_>, node: &pb::NodeDef) -> Option<Vec<pb::NodeDef>> {
     let name = |what: &str| format!("{}/lstm_{what}", node.name);
     let float = || ("T", attr::dtype(DType::Float32));
-    let mut nodes = vec![attr::const_node(&name("axis"), proto::to_proto(&Tensor::scalar(0_i32).ok()?))];
+    let mut nodes = vec![attr::values_node(&name("axis"), &[], &[0_i32])?];
     let mut parts = vec![node.input[layer.cell.kernel].clone()];
     if layer.pads() {
-        let (zeros, row) = (vec![0_f32; 4 * layer.units], [1, 4 * layer.units]);
-        nodes.push(attr::const_node(&name("no_weights"), proto::to_proto(&Tensor::from_slice(&row, &zeros).ok()?)));
-        let paddings = Tensor::from_slice(&[3, 2], &[0_i32, 0, 0, 0, 0, 1]).ok()?;
-        nodes.push(attr::const_node(&name("paddings"), proto::to_proto(&paddings)));
+        let width = 4 * layer.units;
+        nodes.push(attr::values_node(&name("no_weights"), &[1, width], &vec![0_f32; width])?);
+        nodes.push(attr::values_node(&name("paddings"), &[3, 2], &[0_i32, 0, 0, 0, 0, 1])?);
         let types = [float(), ("Tpaddings", attr::dtype(DType::Int32))];
         nodes.push(attr::node(name("input"), "Pad", &[layer.input, &name("paddings")], types));
         parts.push(name("no_weights"));
