@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tf_persist_proto::protobuf::Message;
 use tf_persist_proto::tensorflow as pb;
-use tf_persist_testing::libtensorflow;
+use tf_persist_testing::{libtensorflow, wait_until};
 
 use crate::support::{Dir, TF_PERSIST};
 
@@ -454,8 +454,11 @@ fn a_reload_is_logged_with_the_client_and_no_model_is_not_ready() {
     let told = server.waits_for("names no models");
     assert!(told.contains("requested_by=\"the model config file\"") && told.contains("removed=[\"m\"]"), "{told}");
     server.waits_for("state=END");
-    let (code, body) = server.ask("GET", "/readyz", "");
-    assert!(code == 503 && body.contains("\"waiting_for\":[]"), "{body}");
+    // The log tells it a moment before.
+    wait_until("the server waits for nothing", || {
+        let (code, body) = server.ask("GET", "/readyz", "");
+        code == 503 && body.contains("\"waiting_for\":[]")
+    });
     drop(server);
 
     dir.write("config", "");

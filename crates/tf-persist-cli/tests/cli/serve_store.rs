@@ -96,12 +96,14 @@ fn state(server: &Running, version: u64) -> (String, String) {
 
 /// Waits until a version has failed. Returns why.
 fn wait_for_failure(server: &Running, version: u64) -> String {
+    let mut reason = String::new();
     let failed = || {
         let (state, why) = state(server, version);
-        state == "END" && !why.is_empty()
+        reason = why;
+        state == "END" && !reason.is_empty()
     };
     wait_until(&format!("version {version} has failed"), failed);
-    state(server, version).1
+    reason
 }
 
 /// Changes a file of the store, which is read-only.
@@ -209,7 +211,9 @@ fn what_is_damaged_is_not_served() {
     server.waits_for("it is missing");
     fs::rename(dir.path("models.store"), dir.path("elsewhere")).unwrap();
     server.waits_for("what is served stays");
-    assert!(page(&server)["problem"].as_str().unwrap().contains("is not a store"));
+    // The log tells it a moment before.
+    let is_told = || page(&server)["problem"].as_str().is_some_and(|problem| problem.contains("is not a store"));
+    wait_until("the page tells it", is_told);
     assert_eq!((labelled(&server, "production"), ask(&server, "")), (Ok(4), Ok(5)));
     fs::rename(dir.path("elsewhere"), dir.path("models.store")).unwrap();
     server.waits_for("can be listed again");
