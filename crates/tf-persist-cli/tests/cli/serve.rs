@@ -42,7 +42,21 @@ impl Running {
         Self::start_by(command, dir, flags, &[])
     }
 
-    fn start_by(mut command: Command, dir: &Dir, flags: &str, variables: &[(&str, &str)]) -> Self {
+    /// As [`Self::start`], without a wait for the port.
+    fn spawn(dir: &Dir, flags: &str) -> Self {
+        Self::spawn_by(Command::new(TF_PERSIST), dir, flags, &[])
+    }
+
+    fn start_by(command: Command, dir: &Dir, flags: &str, variables: &[(&str, &str)]) -> Self {
+        let mut running = Self::spawn_by(command, dir, flags, variables);
+        let line = running.waits_for("REST");
+        let (_, port) = line.split_once("127.0.0.1:").unwrap();
+        let digits: String = port.chars().take_while(char::is_ascii_digit).collect();
+        running.rest = format!("127.0.0.1:{digits}");
+        running
+    }
+
+    fn spawn_by(mut command: Command, dir: &Dir, flags: &str, variables: &[(&str, &str)]) -> Self {
         command.arg("serve-local").args(["--rest-api-port", "any", "--port=0"]).args(flags.split_whitespace());
         command.current_dir(dir.path("")).env("HOME", dir.home()).env_remove("XDG_CACHE_HOME");
         command.env("TF_PERSIST_LIBTENSORFLOW", libtensorflow()).envs(variables.iter().copied());
@@ -53,12 +67,7 @@ impl Running {
         let reader = std::thread::spawn(move || {
             lines.map_while(Result::ok).all(|line| sender.send(line).is_ok());
         });
-        let mut running = Self { child, rest: String::new(), log: Mutex::new(log), reader: Some(reader) };
-        let line = running.waits_for("REST");
-        let (_, port) = line.split_once("127.0.0.1:").unwrap();
-        let digits: String = port.chars().take_while(char::is_ascii_digit).collect();
-        running.rest = format!("127.0.0.1:{digits}");
-        running
+        Self { child, rest: String::new(), log: Mutex::new(log), reader: Some(reader) }
     }
 
     pub(crate) fn waits_for(&self, words: &str) -> String {
@@ -96,7 +105,14 @@ impl Running {
     }
 
     pub(crate) fn signal(&self, name: &str) {
-        let done = Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
+        self.signals(&[name]);
+    }
+
+    /// Sends signals at once: those of two processes may be a second apart.
+    fn signals(&self, names: &[&str]) {
+        let id = self.child.id();
+        let kills: Vec<String> = names.iter().map(|name| format!("kill {name} {id}")).collect();
+        let done = Command::new("sh").args(["-c", &kills.join("; ")]).status().unwrap();
         assert!(done.success());
     }
 
@@ -299,7 +315,7 @@ fn simultaneous_signals_count_once() {
         held.write_all(head).unwrap();
         let mut go_on = [0; 25];
         held.read_exact(&mut go_on).unwrap();
-        signals.iter().for_each(|signal| server.signal(signal));
+        server.signals(&signals);
         server.waits_for("no more connections are taken");
         held.write_all(b"{\"instances\": [1.0]}").unwrap();
         let mut reply = String::new();
@@ -317,9 +333,10 @@ fn a_server_stopped_while_loading_serves_the_next_time() {
     // A stop is not a crash, and a version may crash once.
     for signal in ["-TERM", "-INT", "-TERM", "-KILL"] {
         let server = Running::start(&dir, "--model_base_path=base --model_name=m");
-        server.signal(signal);
-        if signal != "-KILL" {
+        if signal == "-KILL" {
             server.signal(signal);
+        } else {
+            server.signals(&[signal, signal]);
             assert_eq!(server.exits(), Some(0));
         }
     }
@@ -372,7 +389,7 @@ fn a_version_that_crashes_the_process_is_quarantined() {
     dir.write("config", format!("model_config_list {{ {}{} }}", config("bad"), config("good")));
     // The first crash may have had another cause.
     for _ in 0..2 {
-        let server = Running::start(&dir, "--model_config_file=config");
+        let server = Running::spawn(&dir, "--model_config_file=config");
         assert_eq!(server.exits(), None, "a signal ended it");
     }
     let third = Running::start(&dir, "--model_config_file=config");

@@ -90,10 +90,10 @@ fn a_command_that_hangs_ends_with_all_that_it_started() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("late");
     let begun = Instant::now();
-    let script = format!("(sleep 2; touch {}) & sleep 60", file.display());
+    let script = format!("(sleep 5; touch {}) & sleep 60", file.display());
     let failed = shell(&script, Length::from_secs(1)).unwrap_err();
     assert_eq!(failed, "the command `sh` took longer than 1s");
     assert!(begun.elapsed() < Duration::from_secs(30));
-    std::thread::sleep(Duration::from_millis(2500));
+    std::thread::sleep(Duration::from_millis(5500));
     assert!(!file.exists());
 }

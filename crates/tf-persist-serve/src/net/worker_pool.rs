@@ -89,7 +89,7 @@ impl Worker {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
+    use std::sync::{Barrier, mpsc};
     use std::time::{Duration, Instant};
 
     use super::*;
@@ -116,10 +116,15 @@ mod tests {
     fn blocking_threads_are_limited() {
         let threads = WorkerPool { threads: vec![Worker::start(0, 2).unwrap()], next: AtomicUsize::new(0) };
         let (say, heard) = mpsc::channel();
+        let both = Arc::new(Barrier::new(2));
         threads.spawn(async move {
-            let help = |_| {
-                let say = say.clone();
+            let help = |number| {
+                let (say, both) = (say.clone(), both.clone());
                 tokio::task::spawn_blocking(move || {
+                    // The first two tasks need a thread each.
+                    if number < 2 {
+                        both.wait();
+                    }
                     thread::sleep(Duration::from_millis(5));
                     say.send(thread::current().id()).unwrap();
                 })

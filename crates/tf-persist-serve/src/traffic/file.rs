@@ -25,6 +25,7 @@ const MAX_SETTLES: usize = 10;
 pub struct TrafficFile {
     path: PathBuf,
     last: Mutex<Option<Look>>,
+    settle: Duration,
 }
 
 /// What was found in the file.
@@ -41,7 +42,13 @@ type Stamp = [i64; 7];
 impl TrafficFile {
     /// The rules in the file at this path.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), last: Mutex::new(None) }
+        Self { path: path.into(), last: Mutex::new(None), settle: SETTLE }
+    }
+
+    /// Waits this long for a file to settle.
+    #[cfg(test)]
+    pub(super) fn settle(self, settle: Duration) -> Self {
+        Self { settle, ..self }
     }
 
     /// The path of the file.
@@ -59,7 +66,7 @@ impl TrafficFile {
     /// The stamp of the file once it does not change any more.
     fn settled(&self, mut stamp: Stamp) -> Result<Stamp, String> {
         for _ in 0..MAX_SETTLES {
-            thread::sleep(SETTLE);
+            thread::sleep(self.settle);
             let now = self.stamp()?;
             if now == stamp {
                 return Ok(stamp);

@@ -271,7 +271,7 @@ async fn abandoned_requests_are_not_run_and_the_queue_is_limited() {
     let held = served.hold().await;
 
     // A deadline that passes in the queue, and a caller that goes away.
-    let late = InferenceRequest { deadline: Some(Instant::now() + Duration::from_millis(5)), ..x(1, 2.0) };
+    let late = InferenceRequest { deadline: Some(Instant::now() + Duration::from_secs(1)), ..x(1, 2.0) };
     assert_eq!(error(&served.run("count", late).await).0, Code::DeadlineExceeded);
     let gone = served.spawn("count", x(1, 2.0));
     tokio::task::yield_now().await;
@@ -300,7 +300,7 @@ async fn deadline_is_kept_while_the_run_goes_on() {
     }
     let served = TestModel::new(&one_worker());
     let started = served.started_runs();
-    let request = InferenceRequest { deadline: Some(Instant::now() + Duration::from_secs(1)), ..x(1, 0.5) };
+    let request = InferenceRequest { deadline: Some(Instant::now() + Duration::from_secs(4)), ..x(1, 0.5) };
     let late = served.spawn("held", request);
     eventually("it runs", async || served.started_runs() > started).await;
     // Nobody opens the gate before.

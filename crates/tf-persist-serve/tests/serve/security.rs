@@ -18,7 +18,7 @@ use tokio_rustls::TlsConnector;
 use crate::common::TestServer;
 use crate::common::grpc::{ACK, DATA, PING, SETTINGS, WINDOW_UPDATE, call_headers, connection_start, read_until};
 use crate::common::http::{GET_HEALTHZ, ONE, closed, read};
-use crate::common::server::{eventually, in_time};
+use crate::common::server::{UNHURRIED, eventually, in_time};
 
 const AUTHORITY: &[u8] = include_bytes!("tls/authority.pem");
 
@@ -85,14 +85,18 @@ async fn tls_checks_client_certificates_and_can_be_replaced() {
 async fn unfinished_handshakes_are_closed() {
     let server = TestServer::start(|settings, _| {
         settings.security.tls = Some(tls(SERVER, false));
-        settings.security.limits.head_timeout = Duration::from_millis(300);
+        settings.security.limits.head_timeout = UNHURRIED;
     });
+    let mut streams = Vec::new();
     for start in [&b""[..], b"\x16", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"GET / HTTP/1.1\r\n\r\n"] {
         for address in [server.http, server.grpc] {
             let mut stream = TcpStream::connect(address).await.unwrap();
             stream.write_all(start).await.unwrap();
-            closed(&mut stream).await;
+            streams.push(stream);
         }
+    }
+    for mut stream in streams {
+        closed(&mut stream).await;
     }
     assert_eq!(healthz(server.http, None).await.unwrap().0, "200");
 }
@@ -128,8 +132,8 @@ async fn concurrency_limit_refuses_before_work() {
 #[tokio::test]
 async fn slow_clients_are_closed_and_idle_ones_are_not() {
     let server = TestServer::start(|settings, _| {
-        settings.security.limits.head_timeout = Duration::from_millis(200);
-        settings.security.limits.body_timeout = Duration::from_millis(200);
+        settings.security.limits.head_timeout = UNHURRIED;
+        settings.security.limits.body_timeout = UNHURRIED;
     });
     let mut idle = server.connect().await;
     let mut half_head = server.connect().await;
@@ -176,13 +180,17 @@ async fn unfinished_grpc_calls_hold_no_permits() {
 /// The connection that has begun is older than the timeout when the others are closed.
 #[tokio::test(flavor = "multi_thread")]
 async fn grpc_connections_that_do_not_begin_are_closed() {
-    let server = TestServer::start(|settings, _| settings.security.limits.head_timeout = Duration::from_millis(300));
+    let server = TestServer::start(|settings, _| settings.security.limits.head_timeout = UNHURRIED);
     let mut open = TcpStream::connect(server.grpc).await.unwrap();
     open.write_all(&connection_start()).await.unwrap();
     let preface = tf_persist_testing::HTTP2_PREFACE;
+    let mut streams = Vec::new();
     for start in [&b""[..], &preface[..10], preface] {
         let mut stream = TcpStream::connect(server.grpc).await.unwrap();
         stream.write_all(start).await.unwrap();
+        streams.push(stream);
+    }
+    for mut stream in streams {
         closed(&mut stream).await;
     }
     open.write_all(&http2_frame(PING, 0, 0, b"12345678")).await.unwrap();

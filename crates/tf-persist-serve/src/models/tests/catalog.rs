@@ -121,7 +121,7 @@ fn a_failed_version_leaves_its_labels_where_they_were() {
     assert_eq!((labelled(&models, "stable").unwrap(), latest(&models, "m").unwrap()), ("one".into(), "one".into()));
     assert_eq!(labelled(&models, "canary").unwrap_err().code, Code::NotFound);
     // Repaired, and signed.
-    fs::write(two.join("saved_model.pb"), "two").unwrap();
+    it.harness.change(&two, "two");
     wait("stable is two", || labelled(&models, "stable").as_deref() == Ok("two"));
     assert_eq!(latest(&models, "m").unwrap(), "two");
     fs::remove_file(three.join("unsigned")).unwrap();
@@ -191,7 +191,7 @@ fn one_damaged_model_does_not_end_a_server_that_has_others() {
     wait_states(&models, "m", &[(1, End)]);
     assert_eq!(models.view().readiness, Readiness::Waiting);
     it.list(&[1], &[("stable", 1)]);
-    fs::write(it.harness.base("m").join("1/saved_model.pb"), "one").unwrap();
+    it.harness.change(&it.harness.base("m").join("1"), "one");
     it.harness.ready(&models).unwrap();
     assert_eq!(labelled(&models, "stable").unwrap(), "one");
     drop(models);

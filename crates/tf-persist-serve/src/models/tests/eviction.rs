@@ -106,15 +106,14 @@ fn no_request_fails_while_models_come_and_go() {
 fn a_model_that_cannot_be_loaded_again_says_why() {
     let harness = Harness::new();
     let models = harness.serve(limited(&harness, &["a", "b", "c"], 2));
-    fs::write(harness.base("c").join("1/saved_model.pb"), "broken").unwrap();
+    harness.change(&harness.base("c").join("1"), "broken");
     let error = ask(&harness, &models, "c").unwrap_err();
     assert_eq!(error.code, Code::Unavailable);
     assert!(error.message.contains("model c") && error.message.ends_with("it is broken"), "{error}");
     assert_eq!(state(&models, "c"), End);
     // It is loaded once its files have changed.
     let version = harness.base("c").join("1");
-    fs::write(version.join("new"), "whole").unwrap();
-    fs::rename(version.join("new"), version.join("saved_model.pb")).unwrap();
+    harness.change(&version, "whole");
     wait("c is repaired", || ask(&harness, &models, "c").is_ok_and(|text| text == "whole"));
 }
 

@@ -138,6 +138,12 @@ impl Harness {
         path
     }
 
+    /// Changes a version atomically: a poll would take a file that stays empty for a moment for the whole.
+    pub(super) fn change(&self, version: &Path, text: &str) {
+        fs::write(version.join("new"), text).unwrap();
+        fs::rename(version.join("new"), version.join("saved_model.pb")).unwrap();
+    }
+
     pub(super) fn remove(&self, model: &str, version: i64) {
         let gone = self.base(model).join(format!(".gone{version}"));
         fs::rename(self.base(model).join(version.to_string()), &gone).unwrap();

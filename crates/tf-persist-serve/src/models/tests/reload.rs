@@ -97,7 +97,7 @@ fn first_labels_wait_for_versions_that_are_being_loaded() {
         (1, "latest {}", "label `stable` needs it, and the version policy selects [3]"),
         (777, "all {}", "label `stable` needs it, and the version policy selects ["),
     ] {
-        fs::write(harness.base("m").join("3/saved_model.pb"), "3").unwrap();
+        harness.change(&harness.base("m").join("3"), "3");
         let models = harness.start(harness.several(&[("m", &labelled(version, policy))]));
         let status = harness.ready(&models).unwrap_err();
         let text = format!(
@@ -105,7 +105,7 @@ fn first_labels_wait_for_versions_that_are_being_loaded() {
         );
         assert!(status.code == Code::FailedPrecondition && status.message.starts_with(&text), "{status}");
     }
-    fs::write(harness.base("m").join("3/saved_model.pb"), "broken").unwrap();
+    harness.change(&harness.base("m").join("3"), "broken");
     let models = harness.start(harness.several(&[("m", &labelled(3, "all {}"))]));
     let status = harness.ready(&models).unwrap_err();
     assert!(status.message.ends_with("and it failed to load: DATA_LOSS: it is broken"), "{status}");

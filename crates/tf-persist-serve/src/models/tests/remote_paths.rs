@@ -100,9 +100,12 @@ fn a_loaded_version_stays_as_it_is() {
     let path = it.put("cache", 1, "one");
     bucket.put("1", RemoteVersion::Complete(path.clone()));
     let models = it.serve(settings(&it, &bucket));
-    bucket.put("1", RemoteVersion::Complete(it.put("cache", 10, "changed")));
-    bucket.looked.lock().unwrap().clear();
+    // The polls from before it was loaded are over.
     wait("the loaded version is in use", || *bucket.in_use.lock().unwrap() == BTreeSet::from([path.clone()]));
+    bucket.looked.lock().unwrap().clear();
+    bucket.put("1", RemoteVersion::Complete(it.put("cache", 10, "changed")));
+    bucket.in_use.lock().unwrap().clear();
+    wait("it is polled again", || *bucket.in_use.lock().unwrap() == BTreeSet::from([path.clone()]));
     bucket.set(Err("the bucket is gone".to_owned()));
     wait("the problem is known", || problem(&models) == "the bucket is gone");
     assert_eq!(latest(&models, "m").unwrap(), "one");

@@ -170,13 +170,13 @@ fn broken_version_is_named_and_loaded_after_a_change() {
     assert_eq!(error(&models, "m", 2), Status::new(Code::DataLoss, "it is broken"));
     wait_for_polls(&models);
     assert_eq!(harness.loads(&two), 1, "nothing has changed");
-    fs::write(two.join("saved_model.pb"), "two").unwrap();
+    harness.change(&two, "two");
     wait_states(&models, "m", &[(2, Available), (1, End)]);
     // A panic is an error like others, and the thread goes on.
     let three = harness.put("m", 3, "panics");
     wait_states(&models, "m", &[(3, End), (2, Available), (1, End)]);
     assert!(error(&models, "m", 3).message.contains("panicked: what a model"));
-    fs::write(three.join("saved_model.pb"), "three").unwrap();
+    harness.change(&three, "three");
     wait("three", || latest(&models, "m").as_deref() == Some("three"));
     // A folder that fills slowly.
     let four = harness.base("m").join("4");
@@ -186,7 +186,7 @@ fn broken_version_is_named_and_loaded_after_a_change() {
         fs::write(four.join(format!("part{part}")), "x").unwrap();
         wait_for_polls(&models);
     }
-    fs::write(four.join("saved_model.pb"), "four").unwrap();
+    harness.change(&four, "four");
     wait("four", || latest(&models, "m").as_deref() == Some("four"));
 }
 
@@ -197,11 +197,11 @@ fn retries_do_not_delay_other_models() {
     harness.put("b", 1, "b");
     let mut settings = harness.several(&[("a", ""), ("b", "")]);
     settings.load.retries = 3;
-    settings.load.retry_interval = Duration::from_millis(300);
+    settings.load.retry_interval = Duration::from_secs(2);
     settings.poll = None;
     let models = harness.start(settings);
     wait("b is loaded", || latest(&models, "b").is_some());
-    assert_eq!(states(&models, "a"), [(1, Loading)]);
+    wait_states(&models, "a", &[(1, Loading)]);
     assert!(!matches!(models.view().readiness, Readiness::Ready));
     harness.ready(&models).unwrap();
     assert_eq!(harness.loads(&harness.base("a").join("1")), 4);
@@ -289,7 +289,7 @@ fn without_polling_a_refresh_finds_versions() {
     assert_eq!(models.polls().versions.load(Ordering::SeqCst), 1);
     models.refresh();
     wait_states(&models, "m", &[(2, End), (1, Available)]);
-    fs::write(two.join("saved_model.pb"), "two").unwrap();
+    harness.change(&two, "two");
     models.refresh();
     wait_states(&models, "m", &[(2, Available), (1, End)]);
 }

@@ -15,6 +15,9 @@ use tokio::time::timeout;
 
 use super::models::{has_tensorflow, search};
 
+/// A timeout of a server that a client of a test does not exceed, though it may be kept waiting.
+pub(crate) const UNHURRIED: Duration = Duration::from_secs(2);
+
 /// A server that runs until it is stopped or its runtime ends.
 pub(crate) struct TestServer {
     pub(crate) http: SocketAddr,

@@ -1,7 +1,5 @@
 //! Clients that send slowly, or nothing. No model is needed, and so no TensorFlow.
 
-use std::time::Duration;
-
 use tf_persist_testing::{HTTP2_PREFACE, http2_frame};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -12,7 +10,7 @@ use crate::common::grpc::{
     ACK, DATA, END_STREAM, GrpcServer, HEADERS, SETTINGS, call_headers, connection_start, error, read_until,
 };
 use crate::common::http::{closed, refuses_connections};
-use crate::common::server::in_time;
+use crate::common::server::{UNHURRIED, in_time};
 
 /// Asks for the status of a model that does not exist: `model_spec { name: "x" }`.
 async fn ask_for_status(server: &GrpcServer) {
@@ -45,7 +43,7 @@ async fn unfinished_call_does_not_use_up_the_concurrency_limit() {
 /// The connection that has begun is older than the timeout when the others are closed.
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_that_do_not_begin_are_closed() {
-    let server = TestServer::start(|settings, _| settings.security.limits.head_timeout = Duration::from_millis(200));
+    let server = TestServer::start(|settings, _| settings.security.limits.head_timeout = UNHURRIED);
     let server = GrpcServer::connect(server).await;
     for mut stream in silent_connections(&server.server).await {
         closed(&mut stream).await;

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 use tf_persist_core::scan::Trust;
@@ -12,7 +12,7 @@ use tf_persist_proto::protobuf::Message;
 use tf_persist_proto::tensorflow::GraphDef;
 use tf_persist_proto::text_format;
 use tf_persist_serve::Settings;
-use tf_persist_testing::{copy_folder, in_own_process, model};
+use tf_persist_testing::{TIMEOUT, copy_folder, in_own_process, model};
 
 use super::{HALF, PATH, Place, ask, ask_grpc, ask_often, metric, page};
 use crate::common::grpc::GrpcServer;
@@ -159,7 +159,7 @@ async fn ask_beside_a_shadow_that_is_stuck() {
     let started = Instant::now();
     let versions = ask_often(&server.server, REQUESTS).await;
     // The shadow waits until it is let go below.
-    assert!(versions.iter().all(|version| *version == 1) && started.elapsed() < Duration::from_secs(10));
+    assert!(versions.iter().all(|version| *version == 1) && started.elapsed() < TIMEOUT);
     let [_, _, _, dropped] = counts(&server, 2).await;
     assert!(dropped >= (REQUESTS - QUEUE - 2) as f64 && dropped < REQUESTS as f64, "{dropped}");
     let _writer = File::options().read(true).write(true).open(pipe).unwrap();
