@@ -31,7 +31,11 @@ fn decimal(text: &[u8], at: usize) -> Option<(f32, usize)> {
     let window: &[u8; WINDOW] = text.get(at..at.wrapping_add(WINDOW))?.try_into().ok()?;
     let minus = window[0] == b'-';
     let rest: &[u8; UNSIGNED] = if minus { window.last_chunk() } else { window.first_chunk() }?;
-    let (value, length) = short(rest).or_else(|| long(rest, minus))?;
+    // Not `or_else`: that is not inlined here, and each number would be a call.
+    let (value, length) = match short(rest) {
+        Some(found) => found,
+        None => long(rest, minus)?,
+    };
     let sign = u32::from(minus) << (u32::BITS - 1);
     Some((f32::from_bits(value.to_bits() | sign), length + usize::from(minus)))
 }
@@ -59,7 +63,7 @@ fn short(rest: &[u8; UNSIGNED]) -> Option<(f32, usize)> {
 }
 
 /// The same with eight digits after the point, which are in the mantissa, and up to ten more.
-#[inline]
+#[inline(never)]
 fn sixteen(rest: &[u8; UNSIGNED], before: u64) -> Option<(f32, usize)> {
     let eight = word(rest, 10);
     let bits = digit_bits(eight);
@@ -81,7 +85,7 @@ fn sixteen(rest: &[u8; UNSIGNED], before: u64) -> Option<(f32, usize)> {
 }
 
 /// A number without a sign that has up to seven digits before the point, if there is one, and up to 19 after it.
-#[inline]
+#[inline(never)]
 fn long(rest: &[u8; UNSIGNED], minus: bool) -> Option<(f32, usize)> {
     let eight = word(rest, 0);
     let bits = digit_bits(eight);
