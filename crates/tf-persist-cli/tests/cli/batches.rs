@@ -243,12 +243,8 @@ fn interrupted(dir: &Dir, line: &str, signal: &str, after: u64) -> Option<i32> {
         assert!(started.elapsed() < Duration::from_secs(50), "nothing is done");
         thread::sleep(Duration::from_millis(2));
     }
-    if signal == "KILL" {
-        child.kill().unwrap();
-    } else {
-        let killed = Command::new("kill").args([format!("-{signal}"), child.id().to_string()]).status().unwrap();
-        assert!(killed.success(), "the run is over already");
-    }
+    let killed = Command::new("kill").args([format!("-{signal}"), child.id().to_string()]).status().unwrap();
+    assert!(killed.success(), "the run is over already");
     child.wait().unwrap().code()
 }
 

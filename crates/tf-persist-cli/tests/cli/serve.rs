@@ -112,7 +112,7 @@ impl Running {
     fn signals(&self, names: &[&str]) {
         let id = self.child.id();
         let kills: Vec<String> = names.iter().map(|name| format!("kill {name} {id}")).collect();
-        let done = Command::new("sh").args(["-c", &kills.join("; ")]).status().unwrap();
+        let done = Command::new("sh").args(["-c", &kills.join(" && ")]).status().unwrap();
         assert!(done.success());
     }
 

@@ -12,6 +12,7 @@ use tf_persist_proto::bytes::Bytes;
 use tf_persist_proto::serving as pb;
 
 use super::file::recover;
+use super::writer::PAUSE;
 use super::{CallInfo, Exchange, Record, RequestLog, RequestLogFormat, RequestLogSettings, SignatureId};
 use crate::api::{Class, Outcome, Protocol, Task};
 use crate::metrics::{Gauges, Metrics};
@@ -352,12 +353,13 @@ fn a_folder_that_cannot_be_written_costs_records_until_it_can() {
 #[test]
 fn a_record_that_is_larger_than_all_logs_is_lost() {
     let test = TestLog::new(|settings| settings.max_bytes(2048));
+    let start = Instant::now();
     test.submit(predict(&[1.0; 1000]));
     test.submit(predict(&[1.0; 2]));
     test.log.close();
-    // The pause after the failure costs the second, unless it comes later than that.
-    let (written, dropped) = (test.written(), test.dropped("disk"));
-    assert!(dropped >= 1 && written + dropped == 2, "{written} {dropped}");
+    // The pause after the failure costs the second. On a machine that stood still, it may come later than that.
+    let found = (test.written(), test.dropped("disk"));
+    assert!(found == (0, 2) || found == (1, 1) && start.elapsed() > PAUSE, "{found:?}");
 }
 
 #[test]

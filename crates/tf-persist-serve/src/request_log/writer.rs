@@ -21,7 +21,7 @@ use crate::metrics::LogLoss;
 const WRITE_BYTES: usize = 1 << 20;
 
 /// How long nothing is tried after a failed write.
-const PAUSE: Duration = Duration::from_secs(1);
+pub(super) const PAUSE: Duration = Duration::from_secs(1);
 
 /// The shortest time between two warnings.
 const WARN_INTERVAL: Duration = Duration::from_secs(60);

@@ -12,6 +12,9 @@ use crate::common::TestServer;
 use crate::common::http::{GET_HEALTHZ, ONE, closed, read, refuses_connections, send_head};
 use crate::common::server::in_time;
 
+/// A server that stops closes a connection that was silent for about this long without an announcement.
+const SILENCE: Duration = Duration::from_millis(900);
+
 #[tokio::test]
 async fn idle_and_half_sent_connections_block_nobody() {
     let server = TestServer::start(|settings, _| settings.security.limits.drain_timeout = Duration::from_millis(300));
@@ -55,11 +58,9 @@ async fn request_until_closed(address: SocketAddr, total: watch::Sender<usize>) 
     let mut stream = TcpStream::connect(address).await.unwrap();
     let request =
         format!("POST /v1/models/m:predict HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{ONE}", ONE.len());
-    /// The server closes a connection in this time of silence, without an announcement.
-    const GRACE: Duration = Duration::from_millis(900);
     let (mut responses, mut last) = (0, Instant::now());
     while stream.write_all(request.as_bytes()).await.is_ok() {
-        let was_silent = last.elapsed() > GRACE;
+        let was_silent = last.elapsed() > SILENCE;
         let Some(response) = read(&mut stream).await else { return (responses, was_silent) };
         response.is_error(404, "Latest(m)");
         (responses, last) = (responses + 1, Instant::now());
@@ -68,7 +69,7 @@ async fn request_until_closed(address: SocketAddr, total: watch::Sender<usize>) 
             return (responses, true);
         }
     }
-    (responses, last.elapsed() > GRACE)
+    (responses, last.elapsed() > SILENCE)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -94,13 +95,17 @@ async fn pipelined_requests_are_all_answered() {
     let (mut probe, mut stream) = (server.connect().await, server.connect().await);
     send_head(&mut stream, "/v1/models/none:predict").await;
     let running = server.begin_stop();
+    let mut last = Instant::now();
     let is_stopping = async {
         loop {
-            // A connection that was silent for a second is closed without an announcement.
-            if probe.write_all(b"GET /readyz HTTP/1.1\r\nHost: h\r\n\r\n").await.is_err() {
+            let sent = probe.write_all(b"GET /readyz HTTP/1.1\r\nHost: h\r\n\r\n").await;
+            let was_silent = last.elapsed() > SILENCE;
+            let ready = if sent.is_ok() { read(&mut probe).await } else { None };
+            let Some(ready) = ready else {
+                assert!(was_silent, "the connection was closed without an announcement");
                 return;
-            }
-            let Some(ready) = read(&mut probe).await else { return };
+            };
+            last = Instant::now();
             // A response from just before the stop may still be the last of its connection.
             let is_announced = ready.body.contains("\"stopping\":true");
             assert!(!is_announced || ready.closes(), "{ready:?}");

@@ -106,13 +106,13 @@ fn no_request_fails_while_models_come_and_go() {
 fn a_model_that_cannot_be_loaded_again_says_why() {
     let harness = Harness::new();
     let models = harness.serve(limited(&harness, &["a", "b", "c"], 2));
-    harness.change(&harness.base("c").join("1"), "broken");
+    let version = harness.base("c").join("1");
+    harness.change(&version, "broken");
     let error = ask(&harness, &models, "c").unwrap_err();
     assert_eq!(error.code, Code::Unavailable);
     assert!(error.message.contains("model c") && error.message.ends_with("it is broken"), "{error}");
     assert_eq!(state(&models, "c"), End);
     // It is loaded once its files have changed.
-    let version = harness.base("c").join("1");
     harness.change(&version, "whole");
     wait("c is repaired", || ask(&harness, &models, "c").is_ok_and(|text| text == "whole"));
 }
